@@ -1,0 +1,1 @@
+"""Makes GGUF files: for now, one quantization of a GGUF into another."""
