@@ -9,7 +9,8 @@ from localchat.errors import InvalidRequest
 
 MAX_STOPS = 16
 MAX_LOGPROBS = 20
-MAX_SEED = 2**32 - 1
+MAX_SEED = 2**32 - 2
+"""llama.cpp takes the number above it to mean "any seed"."""
 
 RANGES: dict[str, tuple[float, float]] = {
     "temperature": (0, 2),
@@ -80,7 +81,9 @@ class SamplingParams:
                 raise InvalidRequest(f"{name} must be between {least:g} and {most:g}, not {value}", param=name)
         for token, bias in self.logit_bias.items():
             if not -100 <= bias <= 100:
-                raise InvalidRequest(f"logit_bias of {token} must be between -100 and 100, not {bias}", param="logit_bias")
+                raise InvalidRequest(
+                    f"logit_bias of {token} must be between -100 and 100, not {bias}", param="logit_bias"
+                )
 
     @property
     def is_greedy(self) -> bool:

@@ -1,0 +1,58 @@
+"""The web application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from sse_starlette.sse import AppStatus
+
+from localchat import __version__
+from localchat.api import errors
+from localchat.api.guard import Guard
+from localchat.api.routes import chat, completions, health, models, tokens
+from localchat.pool import ModelPool
+from localchat.settings import Settings
+
+ROUTERS = (chat.router, completions.router, models.router, tokens.router, health.router)
+
+
+def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
+    """The application over a pool; the pool starts and ends with it."""
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        pool.start()
+        yield
+        await pool.close()
+
+    # sse-starlette would cut every stream at the first Ctrl-C; `api.server` drains them instead.
+    AppStatus.enable_automatic_graceful_drain = False
+    app = FastAPI(
+        title="localchat",
+        version=__version__,
+        description="Open chat models on your own hardware, behind the OpenAI API.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    app.state.pool = pool
+    for router in ROUTERS:
+        app.include_router(router)
+    errors.add_handlers(app)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["*"],
+            expose_headers=["x-request-id", "x-localchat-ignored"],
+        )
+    app.add_middleware(
+        Guard,
+        api_key=settings.api_key,
+        allowed_hosts=settings.allowed_hosts,
+        max_body=settings.max_body_mb * 2**20,
+    )
+    return app

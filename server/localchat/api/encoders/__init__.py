@@ -1,0 +1,1 @@
+"""Deltas into OpenAI's JSON: frames for a stream, or the fold of the same deltas for one reply."""

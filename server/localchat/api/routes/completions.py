@@ -1,0 +1,69 @@
+"""`POST /v1/completions`."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+
+from localchat.api.dependencies import Pool, ignored_header
+from localchat.api.encoders.common import Envelope
+from localchat.api.encoders.completions import CompletionFold, CompletionStream
+from localchat.api.responses import GENERATION_RESPONSES
+from localchat.api.schemas.completions import CompletionRequest
+from localchat.api.schemas.replies import CompletionReply
+from localchat.api.streaming import GenerationResponse, plain
+from localchat.chat.model import ChatModel, Options
+from localchat.errors import UnsupportedField
+
+router = APIRouter(tags=["completions"])
+
+
+@router.post("/v1/completions", response_model=CompletionReply, responses=GENERATION_RESPONSES)
+async def create_completion(body: CompletionRequest, request: Request, pool: Pool) -> Response:
+    """Continue prompts, as one reply or as a stream."""
+    served = pool.find(body.model)
+    headers = ignored_header(body)
+    body.check()
+    prompts, tries = body.prompts, body.tries
+    # Choosing the best takes log-probabilities, whether or not they are reported.
+    logprobs = 0 if body.logprobs is None and tries > body.choices else body.logprobs
+    options = Options(
+        max_tokens=body.token_limit,
+        stops=body.stops,
+        n=tries,
+        logprobs=logprobs,
+        prompt_logprobs=bool(body.echo) and body.logprobs is not None,
+    )
+    model = await pool.get(body.model)
+    _check_suffix(body, model)
+    echoes = await asyncio.gather(*[_echo(model, prompt) if body.echo else _nothing() for prompt in prompts])
+    generation = model.complete(prompts, model.sampling(body.sampling), options)
+    try:
+        await generation.accepted()
+    except BaseException:
+        generation.close()
+        raise
+    envelope = Envelope(prefix="cmpl", model=served.launch.id, fingerprint=served.launch.fingerprint)
+    if body.stream:
+        include_usage = bool(body.stream_options and body.stream_options.include_usage)
+        stream = CompletionStream(envelope, echoes, tries=tries, include_usage=include_usage)
+        return GenerationResponse(generation, stream, headers)
+    fold = CompletionFold(envelope, echoes, tries=tries, keep=body.choices, logprobs=body.logprobs is not None)
+    return await plain(request, generation, fold, headers)
+
+
+def _check_suffix(body: CompletionRequest, model: ChatModel) -> None:
+    if body.suffix is None:
+        return
+    lacks = "infill is not built yet" if model.worker.info.has_infill else f"{model.id} has no infill tokens"
+    raise UnsupportedField(f"suffix is not supported: {lacks}", param="suffix")
+
+
+async def _echo(model: ChatModel, prompt: str | list[int]) -> str:
+    return prompt if isinstance(prompt, str) else await model.worker.detokenize(prompt)
+
+
+async def _nothing() -> str:
+    return ""

@@ -1,0 +1,180 @@
+"""The body of `POST /v1/chat/completions`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
+from localchat.api.schemas.sampling import SamplingFields, StreamOptions
+from localchat.chat.messages import Message
+from localchat.errors import InvalidRequest, UnsupportedField
+from localchat.sampling_params import MAX_LOGPROBS
+
+MAX_N = 64
+_NO_TOOLS = "tool calling is not built yet"
+_NAME = Ignored("templates have no place for it")
+
+
+class TextPart(Body):
+    """A piece of a message's text."""
+
+    type: Literal["text"]
+    text: str
+
+
+Content = str | list[TextPart]
+
+
+class _Turn(Body):
+    content: Content
+
+    @field_validator("content", mode="before", check_fields=False)
+    @classmethod
+    def _refuse_media(cls, content: Any) -> Any:
+        for index, part in enumerate(content if isinstance(content, list) else []):
+            kind = part.get("type") if isinstance(part, dict) else None
+            if kind in ("image_url", "input_audio", "file"):
+                raise UnsupportedField(f"content[{index}]: {kind} parts are not supported; send text", param="messages")
+        return content
+
+    @property
+    def text(self) -> str:
+        """The words, parts joined."""
+        content = self.content
+        return content if isinstance(content, str) else "".join(part.text for part in content or ())
+
+
+class SystemTurn(_Turn):
+    """Instructions; `developer` is OpenAI's newer name for `system`."""
+
+    role: Literal["system", "developer"]
+    name: Annotated[str | None, _NAME] = None
+
+    def to_message(self) -> Message:
+        """The turn as templates take it."""
+        return Message(role="system", content=self.text)
+
+
+class UserTurn(_Turn):
+    """What the user says."""
+
+    role: Literal["user"]
+    name: Annotated[str | None, _NAME] = None
+
+    def to_message(self) -> Message:
+        """The turn as templates take it."""
+        return Message(role="user", content=self.text)
+
+
+class FunctionCall(Body):
+    """The function an earlier turn called, and its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class ToolCall(Body):
+    """A call in an earlier turn."""
+
+    id: str
+    type: Literal["function"]
+    function: FunctionCall
+
+
+class AssistantTurn(_Turn):
+    """What the model said before."""
+
+    role: Literal["assistant"]
+    content: Content | None = None  # type: ignore[assignment]
+    name: Annotated[str | None, _NAME] = None
+    refusal: Annotated[str | None, Ignored("local models have no refusal channel")] = None
+    tool_calls: list[ToolCall] | None = None
+    function_call: Annotated[dict[str, Any] | None, Refused("send tool_calls")] = None
+    audio: Annotated[dict[str, Any] | None, Refused("no model here hears or speaks")] = None
+
+    def to_message(self) -> Message:
+        """The turn as templates take it."""
+        calls = tuple(call.model_dump() for call in self.tool_calls or ())
+        return Message(role="assistant", content=self.text, tool_calls=calls)
+
+
+class ToolTurn(_Turn):
+    """What a tool returned."""
+
+    role: Literal["tool"]
+    tool_call_id: str
+
+    def to_message(self) -> Message:
+        """The turn as templates take it."""
+        return Message(role="tool", content=self.text, tool_call_id=self.tool_call_id)
+
+
+Turn = Annotated[SystemTurn | UserTurn | AssistantTurn | ToolTurn, Field(discriminator="role")]
+
+
+class ChatRequest(SamplingFields):
+    """A conversation to answer. Every field OpenAI documents is here: honoured, refused or ignored."""
+
+    messages: list[Turn] = Field(min_length=1, description="Roles system, developer, user, assistant, tool; text only.")
+    model: str = Field(description="An id of GET /v1/models.")
+    stream: bool | None = Field(None, description="Server-sent events instead of one reply.")
+    stream_options: StreamOptions | None = Field(None, description="With stream only.")
+    max_tokens: int | None = Field(None, ge=1, description="Most tokens of an answer; the context is the limit.")
+    max_completion_tokens: int | None = Field(None, ge=1, description="Newer name of max_tokens; the smaller holds.")
+    n: int | None = Field(None, ge=1, le=MAX_N, description=f"Answers, up to {MAX_N}.")
+    logprobs: bool | None = Field(None, description="Log-probabilities before any sampler.")
+    top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS, description="Likeliest tokens; needs logprobs.")
+    continue_final_message: Annotated[bool | None, Ours()] = Field(
+        None, description="The answer goes on from the last message, which is the assistant's."
+    )
+
+    response_format: Annotated[
+        dict[str, Any] | None, Refused("structured output is not built yet", harmless=({"type": "text"},))
+    ] = None
+    tools: Annotated[list[Any] | None, Refused(_NO_TOOLS, harmless=([],))] = None
+    tool_choice: Annotated[str | dict[str, Any] | None, Refused(_NO_TOOLS, harmless=("none", "auto"))] = None
+    parallel_tool_calls: Annotated[bool | None, Refused(_NO_TOOLS, harmless=(False, True))] = None
+    functions: Annotated[list[Any] | None, Refused(_NO_TOOLS, harmless=([],))] = None
+    function_call: Annotated[str | dict[str, Any] | None, Refused(_NO_TOOLS, harmless=("none", "auto"))] = None
+    reasoning_effort: Annotated[str | None, Refused("no model here takes it yet", harmless=("none",))] = None
+    verbosity: Annotated[str | None, Refused("no model here takes it", harmless=("medium",))] = None
+    modalities: Annotated[list[str] | None, Refused("answers are text", harmless=(["text"],))] = None
+    audio: Annotated[dict[str, Any] | None, Refused("answers are text")] = None
+    prediction: Annotated[dict[str, Any] | None, Refused("predicted outputs are not built yet")] = None
+    web_search_options: Annotated[dict[str, Any] | None, Refused("nothing here searches the web")] = None
+    moderation: Annotated[dict[str, Any] | None, Refused("nothing here moderates")] = None
+    store: Annotated[bool | None, Refused("answers are not stored yet", harmless=(False,))] = None
+    service_tier: Annotated[str | None, Refused("there is one tier", harmless=("auto", "default"))] = None
+
+    user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
+    safety_identifier: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
+    metadata: Annotated[dict[str, str] | None, Ignored("answers are not stored yet")] = None
+    prompt_cache_key: Annotated[str | None, Ignored("equal beginnings are found without it")] = None
+    prompt_cache_retention: Annotated[str | None, Ignored("prompts are kept while there is room")] = None
+    prompt_cache_options: Annotated[dict[str, Any] | None, Ignored("prompts are kept while there is room")] = None
+
+    @property
+    def token_limit(self) -> int | None:
+        """Most tokens of an answer."""
+        limits = [limit for limit in (self.max_tokens, self.max_completion_tokens) if limit is not None]
+        return min(limits, default=None)
+
+    @property
+    def wanted_logprobs(self) -> int | None:
+        """How many alternatives to report, or None for no logprobs. Raises InvalidRequest."""
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def check(self) -> None:
+        """What one field says of another. Raises InvalidRequest."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidRequest("stream_options needs stream to be true", param="stream_options")
+        if self.stream_options is not None and self.stream_options.include_obfuscation:
+            raise UnsupportedField("stream_options.include_obfuscation is not supported", param="stream_options")
+        if self.continue_final_message and not isinstance(self.messages[-1], AssistantTurn):
+            raise InvalidRequest(
+                "continue_final_message needs the last message to be the assistant's", param="continue_final_message"
+            )

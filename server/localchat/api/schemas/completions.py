@@ -1,0 +1,72 @@
+"""The body of `POST /v1/completions`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from localchat.api.schemas.policy import Ignored
+from localchat.api.schemas.sampling import SamplingFields, StreamOptions
+from localchat.errors import InvalidRequest, UnsupportedField
+
+MAX_CHOICES = 64
+MAX_PROMPTS = 64
+MAX_LOGPROBS = 20
+
+
+class CompletionRequest(SamplingFields):
+    """Prompts to continue. Every field OpenAI documents is here: honoured, refused or ignored."""
+
+    model: str = Field(description="An id of GET /v1/models.")
+    prompt: str | list[str] | list[int] | list[list[int]] = Field(
+        description=f"Text, token ids, or up to {MAX_PROMPTS} of either."
+    )
+    stream: bool | None = Field(None, description="Server-sent events instead of one reply.")
+    stream_options: StreamOptions | None = Field(None, description="With stream only.")
+    max_tokens: int | None = Field(None, ge=0, description="16 where absent, as OpenAI has it; 0 needs echo.")
+    n: int | None = Field(None, ge=1, le=MAX_CHOICES, description=f"Continuations of each prompt, up to {MAX_CHOICES}.")
+    best_of: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Tries, of which the n likeliest come back.")
+    logprobs: int | None = Field(
+        None, ge=0, le=MAX_LOGPROBS, description=f"Likeliest tokens of each position, up to {MAX_LOGPROBS}."
+    )
+    echo: bool | None = Field(None, description="The prompt stands before its continuation.")
+    suffix: str | None = Field(None, description="Refused unless the model has infill tokens.")
+    user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
+
+    @property
+    def prompts(self) -> list[str] | list[list[int]]:
+        """The prompts, one or many. Raises InvalidRequest."""
+        prompt = self.prompt
+        many = [prompt] if isinstance(prompt, str) or (prompt and isinstance(prompt[0], int)) else prompt
+        if not many or len(many) > MAX_PROMPTS:
+            raise InvalidRequest(f"prompt must hold 1 to {MAX_PROMPTS} prompts, not {len(many)}", param="prompt")
+        return many  # type: ignore[return-value]
+
+    @property
+    def choices(self) -> int:
+        """Continuations that come back of each prompt."""
+        return self.n or 1
+
+    @property
+    def tries(self) -> int:
+        """Continuations made of each prompt."""
+        return self.best_of or self.choices
+
+    @property
+    def token_limit(self) -> int:
+        """Most tokens of a continuation."""
+        return 16 if self.max_tokens is None else self.max_tokens
+
+    def check(self) -> None:
+        """What one field says of another. Raises InvalidRequest."""
+        if self.stream_options is not None and not self.stream:
+            raise InvalidRequest("stream_options needs stream to be true", param="stream_options")
+        if self.stream_options is not None and self.stream_options.include_obfuscation:
+            raise UnsupportedField("stream_options.include_obfuscation is not supported", param="stream_options")
+        if self.tries < self.choices:
+            raise InvalidRequest(f"best_of ({self.best_of}) must be at least n ({self.choices})", param="best_of")
+        if self.stream and self.tries > self.choices:
+            raise InvalidRequest("best_of cannot be streamed: the best is known at the end", param="best_of")
+        if self.token_limit == 0 and not self.echo:
+            raise InvalidRequest("max_tokens is 0 and echo is not set, so nothing is asked for", param="max_tokens")

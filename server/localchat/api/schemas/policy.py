@@ -1,0 +1,70 @@
+"""No field is dropped silently: each is honoured, refused by name, or ignored and said to be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.fields import FieldInfo
+
+from localchat.errors import UnsupportedField
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Marks a field that is accepted, has no effect, and is listed in `x-localchat-ignored`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Marks a field that is refused, unless its value asks for nothing (null, or one of `harmless`)."""
+
+    reason: str
+    harmless: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Marks a field that OpenAI's API does not have."""
+
+
+Policy = Literal["honoured", "refused", "ignored"]
+
+
+def policy_of(field: FieldInfo) -> tuple[Policy, str]:
+    """What happens to a field, and why or how."""
+    for mark in field.metadata:
+        if isinstance(mark, Refused):
+            return "refused", mark.reason
+        if isinstance(mark, Ignored):
+            return "ignored", mark.reason
+    return "honoured", field.description or ""
+
+
+class Body(BaseModel):
+    """A request body, or a part of one. Unknown fields and wrong types are errors; nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    def ignored(self, prefix: str = "") -> Iterator[str]:
+        """The fields given that have no effect, as paths. Raises UnsupportedField for one that is refused."""
+        for name in sorted(self.model_fields_set):
+            value = getattr(self, name)
+            if value is not None:
+                yield from self._ignored_field(name, value, prefix)
+
+    def _ignored_field(self, name: str, value: Any, prefix: str) -> Iterator[str]:
+        path = f"{prefix}{name}"
+        for mark in type(self).model_fields[name].metadata:
+            if isinstance(mark, Refused) and value not in mark.harmless:
+                raise UnsupportedField(f"{path} is not supported: {mark.reason}", param=path)
+            if isinstance(mark, Ignored):
+                yield path
+        parts = value if isinstance(value, list) else [value]
+        for index, part in enumerate(parts):
+            if isinstance(part, Body):
+                yield from part.ignored(f"{path}[{index}]." if isinstance(value, list) else f"{path}.")

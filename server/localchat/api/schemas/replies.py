@@ -1,0 +1,118 @@
+"""What comes back: OpenAI's objects, with our extensions where they say so."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class ErrorDetail(BaseModel):
+    """What is wrong, which field, and a code to tell errors apart."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorReply(BaseModel):
+    """OpenAI's shape of every error."""
+
+    error: ErrorDetail
+
+
+class PromptDetails(BaseModel):
+    """How the prompt tokens came about."""
+
+    cached_tokens: int = Field(description="Tokens that were in the KV cache already.")
+
+
+class Timings(BaseModel):
+    """How long it took (our extension). A rate is null where there is nothing to divide."""
+
+    queue_ms: float
+    time_to_first_token_ms: float = Field(description="From the request's arrival in the engine, queue included.")
+    prompt_per_second: float | None = Field(description="Prompt tokens computed per second.")
+    tokens_per_second: float | None = Field(description="Tokens per second after the first, summed over choices.")
+
+
+class Usage(BaseModel):
+    """Token counts. `completion_tokens` counts every token chosen, the one that ends the reply included."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptDetails
+    timings: Timings
+
+
+class ChatMessage(BaseModel):
+    """The answer."""
+
+    role: Literal["assistant"] = "assistant"
+    content: str
+    refusal: None = None
+
+
+class ChatChoice(BaseModel):
+    """One answer."""
+
+    index: int
+    message: ChatMessage
+    logprobs: dict[str, Any] | None
+    finish_reason: str
+
+
+class ChatReply(BaseModel):
+    """The reply of `POST /v1/chat/completions`."""
+
+    id: str
+    object: Literal["chat.completion"] = "chat.completion"
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[ChatChoice]
+    usage: Usage
+
+
+class CompletionChoice(BaseModel):
+    """One continuation."""
+
+    index: int
+    text: str
+    logprobs: dict[str, Any] | None
+    finish_reason: str
+
+
+class CompletionReply(BaseModel):
+    """The reply of `POST /v1/completions`."""
+
+    id: str
+    object: Literal["text_completion"] = "text_completion"
+    created: int
+    model: str
+    system_fingerprint: str
+    choices: list[CompletionChoice]
+    usage: Usage
+
+
+class ModelCard(BaseModel):
+    """One model that is served."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    owned_by: str = "localchat"
+    context_length: int = Field(description="Tokens of prompt and answer together (our extension).")
+    max_model_len: int = Field(description="The same, by vLLM's name.")
+    state: str = Field(description="unloaded, loading, ready or failed (our extension).")
+    quant: str = Field(description="Format of the weights (our extension).")
+    license: str | None = Field(description="SPDX identifier where there is one (our extension).")
+
+
+class ModelList(BaseModel):
+    """The reply of `GET /v1/models`."""
+
+    object: Literal["list"] = "list"
+    data: list[ModelCard]

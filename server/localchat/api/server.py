@@ -1,0 +1,95 @@
+"""Runs the application: a socket that says clearly when it is taken, and a shutdown that lets streams end."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import socket
+
+import uvicorn
+from fastapi import FastAPI
+
+from localchat.errors import ConfigError
+from localchat.pool import ModelPool
+from localchat.settings import Settings
+
+log = logging.getLogger(__name__)
+
+KEEP_ALIVE_SECONDS = 120
+"""Longer than the idle time of any client's connection pool, so that it is never the server who hangs up first."""
+_POLL_SECONDS = 0.05
+
+
+def check_exposure(settings: Settings) -> None:
+    """Raises ConfigError when strangers could use the server."""
+    if settings.api_key or settings.insecure or _is_loopback(settings.host):
+        return
+    raise ConfigError(
+        f"--host {settings.host} lets other machines in, and no API key is set: "
+        "set LOCALCHAT_API_KEY (or --api-key), listen on 127.0.0.1, or accept the risk with --insecure"
+    )
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A listening socket. Raises ConfigError when the address cannot be had."""
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, proto)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(address)
+            sock.listen(2048)
+        except OSError:
+            sock.close()
+            raise
+    except OSError as error:
+        hint = (
+            "something listens there already; stop it, or choose another --port"
+            if error.errno in (48, 98, 10048)
+            else (error.strerror or str(error)).lower()
+        )
+        raise ConfigError(f"cannot listen on {settings.host}:{settings.port}: {hint}") from None
+    sock.set_inheritable(False)
+    return sock
+
+
+class Server(uvicorn.Server):
+    """uvicorn, with a bounded drain: on the first Ctrl-C running requests go on, new ones are refused."""
+
+    def __init__(self, app: FastAPI, pool: ModelPool, settings: Settings) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                server_header=False,
+            )
+        )
+        self._pool = pool
+        self._drain_seconds = settings.drain_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Let running requests end, for a while; then end their models, which ends them with an error event."""
+        self._pool.refuse_new()
+        for server in self.servers:
+            server.close()
+        waited = 0.0
+        if self.server_state.tasks:
+            log.info("letting %d requests end; Ctrl-C again stops at once", len(self.server_state.tasks))
+        while self.server_state.tasks and waited < self._drain_seconds and not self.force_exit:
+            await asyncio.sleep(_POLL_SECONDS)
+            waited += _POLL_SECONDS
+        await self._pool.close()
+        await super().shutdown(sockets)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,101 @@
+"""One generation as SSE or as a plain reply. Either way a client that leaves ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from fastapi import Request
+from fastapi.responses import Response
+from sse_starlette import EventSourceResponse
+from starlette.types import Receive, Scope, Send
+
+from localchat.api.encoders.common import DONE, frame, to_json
+from localchat.api.errors import describe
+from localchat.errors import LocalchatError
+from localchat.outputs import Delta
+from localchat.worker.client import Generation
+
+log = logging.getLogger(__name__)
+
+PING_SECONDS = 10
+CLIENT_GONE = 499
+
+
+class Stream(Protocol):
+    """Makes frames."""
+
+    def start(self) -> bytes:
+        """What comes before any text."""
+
+    def delta(self, index: int, delta: Delta) -> bytes:
+        """New text of a choice."""
+
+    def end(self) -> bytes:
+        """What comes when all has finished."""
+
+
+class Fold(Protocol):
+    """Gathers deltas into one reply."""
+
+    def delta(self, index: int, delta: Delta) -> None:
+        """Take note of a delta."""
+
+    def reply(self) -> dict[str, Any]:
+        """The whole."""
+
+
+class GenerationResponse(EventSourceResponse):
+    """The frames of a generation, with comments to keep the connection alive while a prompt is read."""
+
+    def __init__(self, generation: Generation, stream: Stream, headers: Mapping[str, str]) -> None:
+        super().__init__(_frames(generation, stream), headers=headers, ping=PING_SECONDS, sep="\n")
+        self._generation = generation
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the frames. The generation is left even if the first frame was never asked for."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._generation.close()
+
+
+async def _frames(generation: Generation, stream: Stream) -> AsyncIterator[bytes]:
+    try:
+        yield stream.start()
+        async for batch in generation.batches():
+            frames = b"".join([stream.delta(index, delta) for index, delta in batch])
+            if frames:
+                yield frames
+        yield stream.end() + DONE
+    except LocalchatError as error:  # the status has been sent: all that is left is an event, which the SDKs raise
+        yield frame(describe(error)[1]) + DONE
+
+
+async def plain(request: Request, generation: Generation, fold: Fold, headers: Mapping[str, str]) -> Response:
+    """The whole reply at once; nothing, and no more tokens, once the client has left."""
+    work = asyncio.ensure_future(_gather(generation, fold))
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            return Response(status_code=CLIENT_GONE)
+        return Response(to_json(work.result()), headers=dict(headers), media_type="application/json")
+    finally:
+        work.cancel()
+        gone.cancel()
+        generation.close()
+
+
+async def _gather(generation: Generation, fold: Fold) -> dict[str, Any]:
+    async for batch in generation.batches():
+        for index, delta in batch:
+            fold.delta(index, delta)
+    return fold.reply()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

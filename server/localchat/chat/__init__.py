@@ -1,0 +1,1 @@
+"""Messages in, deltas out; no HTTP."""

@@ -1,0 +1,105 @@
+"""A model that can be talked to: template, sampling defaults and worker in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from localchat.chat.messages import Message
+from localchat.chat.template import ChatTemplate
+from localchat.errors import InvalidRequest
+from localchat.sampling_params import MAX_SEED, SamplingParams
+from localchat.worker.client import Generation, WorkerClient
+from localchat.worker.messages import Submit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a request asks of the text, besides how tokens are chosen."""
+
+    max_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+    n: int = 1
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+
+
+class ChatModel:
+    """One loaded model."""
+
+    def __init__(
+        self,
+        id: str,
+        worker: WorkerClient,
+        template: ChatTemplate | None,
+        *,
+        defaults: dict[str, Any],
+        stops: tuple[str, ...] = (),
+    ) -> None:
+        self.id = id
+        self.worker = worker
+        self._template = template
+        self._defaults = defaults
+        self._stops = stops
+
+    def sampling(self, given: dict[str, Any]) -> SamplingParams:
+        """The model's recommended settings, under those that the request gives. Raises InvalidRequest."""
+        return SamplingParams(**(self._defaults | given))
+
+    def render(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
+        """The prompt for a conversation. Raises InvalidRequest for a model without a template."""
+        if self._template is None:
+            raise InvalidRequest(
+                f"{self.id} has no chat template; use /v1/completions, or serve it with --chat-template FILE",
+                param="model",
+            )
+        return self._template.render(messages, continue_final=continue_final)
+
+    def stream(
+        self,
+        messages: Sequence[Message],
+        params: SamplingParams,
+        options: Options,
+        *,
+        continue_final: bool = False,
+    ) -> Generation:
+        """Start answering a conversation. Leave the generation to cancel."""
+        prompt = self.render(messages, continue_final=continue_final)
+        stops = (*options.stops, *self._stops)
+        return self._start([prompt], params, replace(options, stops=stops), param="messages")
+
+    def complete(self, prompts: Sequence[str | list[int]], params: SamplingParams, options: Options) -> Generation:
+        """Start continuing prompts, `n` times each: the sequences are those of the first prompt, then the next."""
+        return self._start(prompts, params, options, param="prompt")
+
+    def _start(
+        self,
+        prompts: Sequence[str | list[int]],
+        params: SamplingParams,
+        options: Options,
+        *,
+        param: str,
+    ) -> Generation:
+        return self.worker.submit(
+            Submit(
+                sequence=0,
+                prompt=prompt,
+                params=_choice_params(params, choice),
+                max_tokens=options.max_tokens,
+                stops=options.stops,
+                parse_special=True,
+                logprobs=options.logprobs,
+                prompt_logprobs=options.prompt_logprobs,
+                param=param,
+            )
+            for prompt in prompts
+            for choice in range(options.n)
+        )
+
+
+def _choice_params(params: SamplingParams, choice: int) -> SamplingParams:
+    """A seed gives the first choice its text, and each further one a text of its own."""
+    if params.seed is None or choice == 0:
+        return params
+    return replace(params, seed=(params.seed + choice) % (MAX_SEED + 1))

@@ -1,0 +1,61 @@
+"""Turns a conversation into the prompt its model was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from localchat.chat.messages import Message, for_template, merge_system
+from localchat.chat.sandbox import Program
+from localchat.errors import InvalidRequest, TemplateError
+
+_PROBE = "localchat probe 7c1e"
+_SYSTEM_PROBE = "localchat system probe 9b2d"
+
+
+class ChatTemplate:
+    """A model's template, proved to work before the first request. Raises TemplateError if it does not."""
+
+    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
+        self._program = Program(source)
+        self._bos, self._eos = bos, eos
+        self._knows_tool_calls = "tool_calls" in source
+        self._knows_system = True
+        if _PROBE not in self.render([Message(role="user", content=_PROBE)]):
+            raise TemplateError("the chat template leaves out what the user says")
+        self._knows_system = self._writes_system()
+
+    def render(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
+        """The prompt up to where the assistant speaks, or goes on speaking if `continue_final`.
+
+        Raises TemplateError when the template refuses the conversation.
+        """
+        if not self._knows_system:
+            messages = merge_system(messages)
+        turns = [for_template(message, knows_tool_calls=self._knows_tool_calls) for message in messages]
+        text = self._program.render(
+            messages=turns,
+            add_generation_prompt=not continue_final,
+            bos_token=self._bos,
+            eos_token=self._eos,
+            tools=None,
+        )
+        return self._cut_after(text, turns[-1]["content"]) if continue_final else text
+
+    def _writes_system(self) -> bool:
+        conversation = [Message(role="system", content=_SYSTEM_PROBE), Message(role="user", content=_PROBE)]
+        try:
+            return _SYSTEM_PROBE in self.render(conversation)
+        except TemplateError:
+            return False
+
+    @staticmethod
+    def _cut_after(text: str, final: str) -> str:
+        """Take off what the template writes after the last turn's words."""
+        final = final.strip()
+        at = text.rfind(final)
+        if not final or at < 0:
+            raise InvalidRequest(
+                "continue_final_message needs a last message with text that the template keeps",
+                param="continue_final_message",
+            )
+        return text[: at + len(final)]

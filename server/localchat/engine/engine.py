@@ -1,0 +1,162 @@
+"""The engine: schedule, run, postprocess."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from localchat.engine.logprobs import token_logprob
+from localchat.engine.runner import Runner
+from localchat.engine.scheduler import Chunk, Scheduler
+from localchat.engine.seam import Context, Logits
+from localchat.engine.sequence import Sequence
+from localchat.engine.slots import Slots
+from localchat.errors import EngineError
+from localchat.outputs import Delta, FinishReason, TokenLogprob
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A sequence that the model could not continue."""
+
+    sequence: int
+    error: EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is in use: sequences, and tokens in the KV cache."""
+
+    running: int
+    waiting: int
+    kv_tokens_running: int
+    kv_tokens_cached: int
+
+
+class Engine:
+    """Runs many sequences over one context. Not thread-safe."""
+
+    def __init__(self, context: Context, *, budget: int) -> None:
+        self.n_ctx = context.n_ctx
+        self.vocabulary = context.vocabulary
+        self._end_tokens = context.vocabulary.end_tokens
+        self._runner = Runner(context)
+        self._slots = Slots(context.parallel, can_cut=context.can_cut)
+        self._scheduler = Scheduler(self._slots, budget=budget)
+        self._sequences: dict[int, Sequence] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a step would do nothing."""
+        return self._scheduler.is_idle
+
+    @property
+    def load(self) -> int:
+        """Sequences that run or wait."""
+        return len(self._sequences)
+
+    def submit(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        self._sequences[sequence.id] = sequence
+        self._scheduler.add(sequence)
+
+    def abort(self, sequence_id: int) -> None:
+        """End a sequence before the next step; one that has ended already is left alone."""
+        sequence = self._sequences.pop(sequence_id, None)
+        if sequence is not None:
+            self._scheduler.finish(sequence, "abort")
+
+    def step(self) -> tuple[list[Delta], list[Failure]]:
+        """Let sequences catch up once; what is new of each."""
+        chunks = self._scheduler.schedule()
+        for chunk in chunks:
+            if not chunk.sequence.started_at:
+                self._start(chunk.sequence)
+        try:
+            rows = self._runner.run(chunks)
+        except EngineError as error:
+            return [], [self._fail(chunk.sequence, error) for chunk in chunks]
+        deltas = [self._postprocess(chunk, logits) for chunk, logits in zip(chunks, rows, strict=True)]
+        return [delta for delta in deltas if delta is not None], []
+
+    def usage(self) -> Usage:
+        """What is in use; when idle, check first that the KV cache holds what the slots say it does."""
+        if self.is_idle:
+            self._check_integrity()
+        return Usage(
+            running=len(self._scheduler.running),
+            waiting=len(self._scheduler.waiting),
+            kv_tokens_running=sum(sequence.computed for sequence in self._scheduler.running),
+            kv_tokens_cached=self._slots.cached_tokens,
+        )
+
+    def _start(self, sequence: Sequence) -> None:
+        sequence.started_at = time.perf_counter()
+        if not self._runner.cut(sequence.slot, sequence.computed):
+            raise AssertionError(f"slot {sequence.slot} could not be cut to {sequence.computed} tokens")
+
+    def _postprocess(self, chunk: Chunk, logits: Logits | None) -> Delta | None:
+        sequence = chunk.sequence
+        if logits is not None and sequence.prompt_logprobs and not sequence.is_decoding:
+            self._note_prompt_logprobs(chunk, logits)
+        sequence.computed += chunk.count
+        if logits is None or not chunk.catches_up:
+            return None
+        if not sequence.first_token_at:
+            sequence.first_token_at = time.perf_counter()
+        if sequence.max_tokens == 0:
+            return self._delta(sequence, "", "length")
+        return self._extend(sequence, logits[-1])
+
+    def _extend(self, sequence: Sequence, logits: Logits) -> Delta | None:
+        """Choose the next token and say what became certain of the text."""
+        token = sequence.sampler.sample(logits)
+        sequence.sampler.accept((token,))
+        sequence.tokens.append(token)
+        is_end = token in self._end_tokens
+        if sequence.logprobs is not None:
+            entry = token_logprob(self.vocabulary, logits, token, sequence.logprobs)
+            sequence.logprob_sum += entry.logprob or 0.0
+            if not is_end:  # it is no part of the text
+                sequence.pending_logprobs.append(entry)
+        if is_end:
+            return self._delta(sequence, sequence.detokenizer.finish(), "stop")
+        text = sequence.detokenizer.push(self.vocabulary.piece(token))
+        if sequence.detokenizer.stopped:
+            return self._delta(sequence, text, "stop")
+        if sequence.output_length >= sequence.max_tokens:
+            return self._delta(sequence, text + sequence.detokenizer.finish(), "length")
+        return self._delta(sequence, text) if text else None
+
+    def _delta(self, sequence: Sequence, text: str, finish: FinishReason | None = None) -> Delta:
+        logprobs: list[TokenLogprob] | None = None
+        if sequence.logprobs is not None:
+            logprobs, sequence.pending_logprobs = sequence.pending_logprobs, []
+        if finish is None:
+            return Delta(sequence.id, text, logprobs)
+        self._scheduler.finish(sequence, finish)
+        del self._sequences[sequence.id]
+        return Delta(sequence.id, text, logprobs, sequence.summary())
+
+    def _note_prompt_logprobs(self, chunk: Chunk, rows: Logits) -> None:
+        """Row i of a prompt speaks of token i + 1; nothing speaks of the first."""
+        sequence, top = chunk.sequence, chunk.sequence.logprobs or 0
+        if chunk.start == 0:
+            first = sequence.tokens[0]
+            sequence.pending_logprobs.append(TokenLogprob(first, self.vocabulary.piece(first, special=True), None, []))
+        for row, token in zip(rows, sequence.tokens[chunk.start + 1 : chunk.start + chunk.count + 1], strict=False):
+            sequence.pending_logprobs.append(token_logprob(self.vocabulary, row, token, top))
+
+    def _fail(self, sequence: Sequence, error: EngineError) -> Failure:
+        # What the KV cache holds after a failed decode is unknown, so the slot is emptied.
+        self._runner.cut(sequence.slot, 0)
+        sequence.computed = 0
+        self._scheduler.finish(sequence, "abort")
+        del self._sequences[sequence.id]
+        return Failure(sequence.id, error)
+
+    def _check_integrity(self) -> None:
+        for slot in range(self._slots.count):
+            held, known = self._runner.length(slot), len(self._slots[slot].tokens)
+            assert self._slots[slot].is_free, f"slot {slot} is owned, but nothing runs"
+            assert held == known, f"slot {slot} holds {held} tokens in the KV cache, {known} were expected"

@@ -1,0 +1,55 @@
+"""Does what the scheduler decided: fills the batch, decodes, hands out the logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+
+from localchat.engine.scheduler import Chunk
+from localchat.engine.seam import Context, Logits
+
+
+class Runner:
+    """Decides nothing."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def run(self, chunks: Items[Chunk]) -> list[Logits | None]:
+        """Compute the chunks; for each, its rows of logits (rows, vocabulary), or None where none were wanted.
+
+        The rows are views that the next run overwrites. Raises EngineError.
+        """
+        batch = self._context.batch
+        batch.clear()
+        rows = []
+        for chunk in chunks:
+            sequence, every = chunk.sequence, chunk.sequence.prompt_logprobs and not chunk.sequence.is_decoding
+            last = chunk.catches_up
+            batch.add(
+                sequence.slot,
+                chunk.start,
+                sequence.tokens[chunk.start : chunk.start + chunk.count],
+                last=last,
+                every=every,
+            )
+            rows.append(chunk.count if every else int(last))
+        self._context.decode()
+        total = sum(rows)
+        if not total:
+            return [None] * len(rows)
+        logits, start, views = self._context.logits(total), 0, list[Logits | None]()
+        for count in rows:
+            views.append(logits[start : start + count] if count else None)
+            start += count
+        return views
+
+    def cut(self, slot: int, length: int) -> bool:
+        """Leave the first `length` tokens of a slot in the KV cache; False where the model's memory has no cut."""
+        if length == 0:
+            self._context.drop(slot)
+            return True
+        return self._context.keep(slot, length)
+
+    def length(self, slot: int) -> int:
+        """Tokens of a slot in the KV cache."""
+        return self._context.length(slot)

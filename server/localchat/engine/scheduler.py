@@ -1,0 +1,90 @@
+"""Decides what the next step computes. Touches no model."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence as Items
+from dataclasses import dataclass
+
+from localchat.engine.sequence import Sequence, Status
+from localchat.engine.slots import Slots
+from localchat.outputs import FinishReason
+
+PROMPT_LOGPROBS_CHUNK = 64
+"""Prompt tokens of one step when each needs a row of logits: a row of 150k floats is 0.6 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive tokens of a sequence, to be computed in this step."""
+
+    sequence: Sequence
+    start: int
+    count: int
+
+    @property
+    def catches_up(self) -> bool:
+        """Whether nothing is left to compute afterwards, so that the next token can be chosen."""
+        return self.start + self.count == len(self.sequence.tokens)
+
+
+class Scheduler:
+    """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.
+
+    Those that decode come first and always fit; prompts share what is left of the step's budget, first come, first
+    served, in chunks.
+    """
+
+    def __init__(self, slots: Slots, *, budget: int) -> None:
+        self.slots = slots
+        self.budget = budget
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.waiting and not self.running
+
+    def add(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
+        self.waiting.append(sequence)
+
+    def schedule(self) -> Items[Chunk]:
+        """The chunks of the next step, by ascending slot."""
+        chunks = [Chunk(s, s.computed, 1) for s in self.running if s.is_decoding]
+        left = self.budget - len(chunks)
+        for sequence in self.running:
+            if left > 0 and not sequence.is_decoding:
+                left -= self._append(chunks, sequence, left)
+        while left > 0 and self.waiting and self.slots.has_free:
+            sequence = self.waiting.popleft()
+            self._admit(sequence)
+            left -= self._append(chunks, sequence, left)
+        # With a KV stream for each sequence, llama.cpp starts a new pass wherever the ids do not ascend by one.
+        return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
+
+    def finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        """End a sequence, wherever it is, and free what it holds."""
+        assert not sequence.is_finished, f"sequence {sequence.id} has finished already"
+        if sequence.status is Status.RUNNING:
+            self.running.remove(sequence)
+            self.slots.give_back(sequence.slot, sequence.tokens[: sequence.computed])
+        else:
+            self.waiting.remove(sequence)
+        sequence.status = Status.FINISHED
+        sequence.finish_reason = reason
+
+    def _admit(self, sequence: Sequence) -> None:
+        sequence.slot, sequence.computed = self.slots.take(sequence.tokens, reuse=not sequence.prompt_logprobs)
+        sequence.cached = sequence.computed
+        sequence.status = Status.RUNNING
+        self.running.append(sequence)
+
+    @staticmethod
+    def _append(chunks: list[Chunk], sequence: Sequence, left: int) -> int:
+        count = min(sequence.wanted, left)
+        if sequence.prompt_logprobs:
+            count = min(count, PROMPT_LOGPROBS_CHUNK)
+        chunks.append(Chunk(sequence, sequence.computed, count))
+        return count

@@ -1,0 +1,78 @@
+"""What the engine asks of a model. llama.cpp's context is the first to answer; tests answer with a script."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Logits = NDArray[np.float32]
+
+
+class Vocabulary(Protocol):
+    """Token ids and the bytes they stand for."""
+
+    size: int
+
+    @property
+    def end_tokens(self) -> frozenset[int]:
+        """The tokens that end a reply."""
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """The bytes of a token."""
+
+
+class Batch(Protocol):
+    """The rows of one decode."""
+
+    capacity: int
+    size: int
+
+    def clear(self) -> None:
+        """Forget all rows."""
+
+    def add(self, sequence: int, position: int, tokens: Sequence[int], *, last: bool, every: bool = False) -> None:
+        """Append consecutive tokens of a sequence."""
+
+
+class Context(Protocol):
+    """A model with its memory: `parallel` sequences of at most `n_ctx` tokens."""
+
+    n_ctx: int
+    parallel: int
+    can_cut: bool
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The model's vocabulary."""
+
+    @property
+    def batch(self) -> Batch:
+        """The rows to fill before `decode`."""
+
+    def decode(self) -> None:
+        """Compute the rows of `batch`."""
+
+    def logits(self, rows: int) -> Logits:
+        """(rows, vocabulary), float32: the rows that asked, in their order."""
+
+    def keep(self, sequence: int, length: int) -> bool:
+        """Cut a sequence back to `length` tokens; False if that is impossible."""
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence."""
+
+    def length(self, sequence: int) -> int:
+        """Tokens of a sequence in memory."""
+
+
+class Sampler(Protocol):
+    """Chooses tokens for one sequence."""
+
+    def sample(self, logits: Logits) -> int:
+        """The next token for one row of logits."""
+
+    def accept(self, tokens: Iterable[int]) -> None:
+        """Take note of tokens that are part of the text."""

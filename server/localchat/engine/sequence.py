@@ -1,0 +1,94 @@
+"""One prompt and the text that grows from it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence as Items
+from dataclasses import dataclass, field
+from enum import Enum
+
+from localchat.engine.detokenizer import Detokenizer
+from localchat.engine.seam import Sampler
+from localchat.outputs import Finish, FinishReason, TokenLogprob
+
+
+class Status(Enum):
+    """Where a sequence is on its way."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    FINISHED = "finished"
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """Prompt and output tokens, how many of them the KV cache holds, and what decides the next one.
+
+    `logprobs` is the number of alternatives to report, or None; `prompt_logprobs` reports the prompt's as well.
+    """
+
+    id: int
+    tokens: list[int]
+    max_tokens: int
+    sampler: Sampler
+    detokenizer: Detokenizer
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+
+    status: Status = Status.WAITING
+    slot: int = -1
+    computed: int = 0
+    cached: int = 0
+    finish_reason: FinishReason | None = None
+    logprob_sum: float = 0.0
+    pending_logprobs: list[TokenLogprob] = field(default_factory=list)
+    prompt_length: int = field(init=False)
+    submitted_at: float = field(default_factory=time.perf_counter)
+    started_at: float = 0.0
+    first_token_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Remember where the prompt ends."""
+        self.prompt_length = len(self.tokens)
+
+    @property
+    def wanted(self) -> int:
+        """Tokens whose keys and values are still to be computed."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def is_decoding(self) -> bool:
+        """Whether the prompt has been read."""
+        return self.computed >= self.prompt_length
+
+    @property
+    def output_length(self) -> int:
+        """Tokens generated so far."""
+        return len(self.tokens) - self.prompt_length
+
+    @property
+    def output(self) -> Items[int]:
+        """The tokens generated so far."""
+        return self.tokens[self.prompt_length :]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it has ended, for whatever reason."""
+        return self.status is Status.FINISHED
+
+    def summary(self) -> Finish:
+        """Counts and times of a finished sequence."""
+        assert self.finish_reason is not None, "the sequence has not finished"
+        now = time.perf_counter()
+        started = self.started_at or now
+        first = self.first_token_at or now
+        return Finish(
+            reason=self.finish_reason,
+            prompt_tokens=self.prompt_length,
+            cached_tokens=self.cached,
+            completion_tokens=self.output_length,
+            queue_time=started - self.submitted_at,
+            prompt_time=first - started,
+            decode_time=now - first,
+            logprob_sum=self.logprob_sum,
+        )

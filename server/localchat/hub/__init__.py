@@ -1,0 +1,1 @@
+"""From a registry choice to a checked GGUF file on this machine."""

@@ -1,0 +1,49 @@
+"""The rows of one decode, in arrays that llama.cpp reads in place."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+
+import llama_cpp.llama_cpp as C
+import numpy as np
+
+
+class Batch:
+    """Room for `capacity` rows of (token, position, sequence, wants logits). Filled again for each step."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.token = np.zeros(capacity, np.int32)
+        self.position = np.zeros(capacity, np.int32)
+        self.sequence = np.zeros(capacity, np.int32)
+        self.logits = np.zeros(capacity, np.int8)
+        self._one = np.ones(capacity, np.int32)
+        base = self.sequence.ctypes.data
+        self._sequence_pointers = np.arange(base, base + 4 * capacity, 4, dtype=np.uintp)
+        self.size = 0
+        self.struct = C.llama_batch(
+            n_tokens=0,
+            token=self.token.ctypes.data_as(ctypes.POINTER(C.llama_token)),
+            embd=None,
+            pos=self.position.ctypes.data_as(ctypes.POINTER(C.llama_pos)),
+            n_seq_id=self._one.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            seq_id=self._sequence_pointers.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(C.llama_seq_id))),
+            logits=self.logits.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.size = 0
+
+    def add(self, sequence: int, position: int, tokens: Sequence[int], *, last: bool, every: bool = False) -> None:
+        """Append consecutive tokens of a sequence; logits for the `last` of them, or for `every` one."""
+        start, end = self.size, self.size + len(tokens)
+        assert end <= self.capacity, f"{end} rows in a batch of {self.capacity}"
+        self.token[start:end] = tokens
+        self.position[start:end] = range(position, position + len(tokens)) if end - start > 1 else position
+        self.sequence[start:end] = sequence
+        self.logits[start:end] = every
+        if last:
+            self.logits[end - 1] = 1
+        self.size = end

@@ -1,0 +1,106 @@
+"""A KV cache and the decode that fills it."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+
+import llama_cpp.llama_cpp as C
+import numpy as np
+from numpy.typing import NDArray
+
+from localchat.errors import EngineError, ModelLoadFailed
+from localchat.llama.batch import Batch
+from localchat.llama.library import GGML_TYPES
+from localchat.llama.model import Model
+
+_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextParams:
+    """The size and kind of a context; `n_ctx` counts the tokens of each sequence."""
+
+    n_ctx: int
+    parallel: int = 1
+    batch_size: int = 512
+    ubatch_size: int = 512
+    threads: int = 1
+    kv_type: str = "f16"
+    kv_unified: bool = False
+    flash_attn: str = "auto"
+
+
+class Context:
+    """`parallel` sequences over one model. Not thread-safe: one thread decodes."""
+
+    def __init__(self, model: Model, params: ContextParams) -> None:
+        self.model = model
+        self.vocabulary = model.vocabulary
+        self.pointer = C.llama_init_from_model(model.pointer, _native(params))
+        if not self.pointer:
+            raise ModelLoadFailed(
+                f"llama.cpp could not make a context of {params.parallel} x {params.n_ctx} tokens; "
+                "try a smaller --ctx-size or --parallel"
+            )
+        self.batch = Batch(int(C.llama_n_batch(self.pointer)))
+        self.n_ctx: int = min(int(C.llama_n_ctx_seq(self.pointer)), params.n_ctx)
+        self.parallel = params.parallel
+        self.can_cut = not model.forgets
+        self._memory = C.llama_get_memory(self.pointer)
+
+    def decode(self) -> None:
+        """Compute the batch's rows and store their keys and values. Raises EngineError when llama.cpp refuses."""
+        batch = self.batch
+        batch.struct.n_tokens = batch.size
+        status = C.llama_decode(self.pointer, batch.struct)
+        if status:
+            raise EngineError(f"llama_decode returned {status} for a batch of {batch.size} rows")
+
+    def logits(self, rows: int) -> NDArray[np.float32]:
+        """The logits of the last decode, (rows, vocabulary), in the order the rows asked; valid until the next."""
+        address = ctypes.cast(C.llama_get_logits(self.pointer), ctypes.c_void_p).value
+        assert address is not None, "no row of the last batch asked for logits"
+        size = rows * self.vocabulary.size
+        values = np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))
+        return values.reshape(rows, self.vocabulary.size)
+
+    def keep(self, sequence: int, length: int) -> bool:
+        """Cut a sequence back to its first `length` tokens; False if its memory cannot be cut there."""
+        return bool(C.llama_memory_seq_rm(self._memory, sequence, length, -1))
+
+    def copy(self, source: int, target: int) -> None:
+        """Make `target` an equal of `source`."""
+        C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence."""
+        C.llama_memory_seq_rm(self._memory, sequence, -1, -1)
+
+    def length(self, sequence: int) -> int:
+        """Tokens of a sequence that the KV cache holds."""
+        return int(C.llama_memory_seq_pos_max(self._memory, sequence)) + 1
+
+    def set_threads(self, threads: int) -> None:
+        """Change the number of compute threads from the next decode on."""
+        C.llama_set_n_threads(self.pointer, threads, threads)
+
+    def close(self) -> None:
+        """Free the KV cache and buffers."""
+        if self.pointer:
+            C.llama_free(self.pointer)
+            self.pointer = None
+
+
+def _native(params: ContextParams) -> C.llama_context_params:
+    native = C.llama_context_default_params()
+    native.n_ctx = params.n_ctx * params.parallel
+    native.n_batch = params.batch_size
+    native.n_ubatch = min(params.ubatch_size, params.batch_size)
+    native.n_seq_max = params.parallel
+    native.n_threads = native.n_threads_batch = params.threads
+    native.type_k = native.type_v = GGML_TYPES[params.kv_type]
+    native.kv_unified = params.kv_unified
+    native.flash_attn_type = _FLASH_ATTENTION[params.flash_attn]
+    native.no_perf = True
+    return native

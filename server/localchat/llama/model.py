@@ -1,0 +1,56 @@
+"""Weights in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import llama_cpp.llama_cpp as C
+
+from localchat.errors import ModelLoadFailed
+from localchat.llama import library
+from localchat.llama.vocabulary import Vocabulary
+
+
+class Model:
+    """A loaded GGUF file. Raises ModelLoadFailed; llama.cpp has then said why on stderr."""
+
+    def __init__(self, path: Path, *, gpu_layers: int = 0, mmap: bool = True) -> None:
+        library.start()
+        params = C.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+        params.load_mode = C.LLAMA_LOAD_MODE_MMAP if mmap else C.LLAMA_LOAD_MODE_NONE
+        self.pointer = C.llama_model_load_from_file(str(path).encode(), params)
+        if not self.pointer:
+            raise ModelLoadFailed(f"llama.cpp could not load {path}")
+        self.vocabulary = Vocabulary(self.pointer)
+
+    @property
+    def trained_context(self) -> int:
+        """Tokens of context the model was trained for."""
+        return int(C.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def description(self) -> str:
+        """llama.cpp's name for architecture, size and format, as in `llama 256M Q4_0`."""
+        buffer = bytearray(128)
+        array = (C.ctypes.c_char * 128).from_buffer(buffer)
+        C.llama_model_desc(self.pointer, array, 128)
+        return bytes(buffer).split(b"\0", 1)[0].decode()
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the model generates text at all."""
+        return bool(C.llama_model_has_decoder(self.pointer))
+
+    @property
+    def forgets(self) -> bool:
+        """Whether a sequence cannot be cut back: its memory is a state, or slides along a window."""
+        pointer = self.pointer
+        is_state = C.llama_model_is_recurrent(pointer) or C.llama_model_is_hybrid(pointer)
+        return bool(is_state) or C.llama_model_n_swa(pointer) > 0
+
+    def close(self) -> None:
+        """Free the weights. The contexts made from them must be closed first."""
+        if self.pointer:
+            C.llama_model_free(self.pointer)
+            self.pointer = None

@@ -1,0 +1,172 @@
+"""Chooses the next token from a row of logits.
+
+llama.cpp's own samplers do the choosing, in llama.cpp's own order. What costs time in them is the size of the
+vocabulary, so they are handed only the candidates that can survive: `candidates.shrink` proves which those are.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import secrets
+import weakref
+from collections.abc import Callable, Iterable
+
+import llama_cpp.llama_cpp as C
+import numpy as np
+from numpy.typing import NDArray
+
+from localchat.llama.candidates import shrink
+from localchat.llama.vocabulary import Vocabulary
+from localchat.sampling_params import MAX_SEED, SamplingParams
+
+Logits = NDArray[np.float32]
+
+_CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+_NO_TOKENS = np.empty(0, np.int32)
+
+
+class Sampler:
+    """The sampler of one sequence: its chain, its random numbers, the tokens it has seen."""
+
+    def __init__(self, params: SamplingParams, vocabulary: Vocabulary, n_ctx: int) -> None:
+        self.seed = secrets.randbelow(MAX_SEED) if params.seed is None else params.seed
+        self._greedy = params.is_greedy
+        self._bias = _biases(params, vocabulary)
+        self._history = _history_length(params, n_ctx)
+        self._recent: list[int] = []
+        self._plain_argmax = self._greedy and not self._bias and not self._history
+        self._top = _survivors(params)
+        self._chain = _build_chain(params, vocabulary, self._bias, self.seed, n_ctx)
+        self._close = weakref.finalize(self, C.llama_sampler_free, self._chain)
+        self._array = C.llama_token_data_array()
+
+    def sample(self, logits: Logits) -> int:
+        """The next token for a row of logits (vocabulary,), float32. The row is not changed."""
+        if self._plain_argmax:
+            return int(logits.argmax())
+        touched = self._touched()
+        ids = shrink(logits, self._top + len(touched), touched) if self._top else None
+        if ids is None:
+            ids = np.arange(logits.size, dtype=np.int32)
+        candidates = np.empty(ids.size, _CANDIDATE)
+        candidates["id"] = ids
+        candidates["logit"] = logits[ids]
+        array = self._array
+        array.data = ctypes.cast(candidates.ctypes.data, C.llama_token_data_p)
+        array.size, array.selected, array.sorted = ids.size, -1, False
+        C.llama_sampler_apply(self._chain, ctypes.byref(array))
+        return int(array.data[array.selected].id)
+
+    def accept(self, tokens: Iterable[int]) -> None:
+        """Take note of tokens that are now part of the text: prompt or chosen."""
+        if self._plain_argmax:
+            return
+        for token in tokens:
+            C.llama_sampler_accept(self._chain, token)
+            if self._history:
+                self._recent.append(token)
+        del self._recent[: -self._history or None]
+
+    def _touched(self) -> NDArray[np.int32]:
+        """Tokens whose logit the chain may change on its own account, so that they must stay candidates."""
+        if not self._bias and not self._recent:
+            return _NO_TOKENS
+        return np.fromiter({*self._bias, *self._recent}, np.int32)
+
+
+def _survivors(params: SamplingParams) -> int:
+    """How many candidates the chain's first cut leaves; 0 where that cut needs the whole vocabulary."""
+    if params.is_greedy:
+        return 1
+    if params.mirostat or params.top_n_sigma > 0:
+        return 0
+    return params.top_k
+
+
+def _biases(params: SamplingParams, vocabulary: Vocabulary) -> dict[int, float]:
+    # OpenAI documents -100 as a ban; so it is one here.
+    biases = {token: -np.inf if bias <= -100 else bias for token, bias in params.logit_bias.items()}
+    if params.ignore_eos:
+        biases.update(dict.fromkeys(vocabulary.end_tokens, -np.inf))
+    return biases
+
+
+def _history_length(params: SamplingParams, n_ctx: int) -> int:
+    """How many of the last tokens the chain may look back on."""
+    repeat = _last_n(params.repeat_last_n, n_ctx) if params.has_penalties else 0
+    dry = _last_n(params.dry_penalty_last_n, n_ctx) if params.dry_multiplier > 0 else 0
+    return max(repeat, dry)
+
+
+def _last_n(value: int, n_ctx: int) -> int:
+    return n_ctx if value < 0 else value
+
+
+def _build_chain(
+    params: SamplingParams, vocabulary: Vocabulary, bias: dict[int, float], seed: int, n_ctx: int
+) -> C.llama_sampler_p:
+    chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
+
+    def add(init: Callable[..., C.llama_sampler_p], *arguments: object) -> None:
+        C.llama_sampler_chain_add(chain, init(*arguments))
+
+    if bias:
+        entries = (C.llama_logit_bias * len(bias))(*[C.llama_logit_bias(t, b) for t, b in bias.items()])
+        add(C.llama_sampler_init_logit_bias, vocabulary.size, len(bias), entries)
+    if params.has_penalties:
+        add(
+            C.llama_sampler_init_penalties,
+            vocabulary.size,
+            _last_n(params.repeat_last_n, n_ctx),
+            params.repeat_penalty,
+            params.frequency_penalty,
+            params.presence_penalty,
+        )
+    if params.dry_multiplier > 0:
+        breakers = [text.encode() for text in params.dry_sequence_breakers]
+        texts = (ctypes.c_char_p * len(breakers))(*breakers)
+        add(
+            C.llama_sampler_init_dry,
+            vocabulary.pointer,
+            params.dry_multiplier,
+            params.dry_base,
+            params.dry_allowed_length,
+            _last_n(params.dry_penalty_last_n, n_ctx),
+            texts,
+            len(breakers),
+        )
+    if params.is_greedy:
+        add(C.llama_sampler_init_greedy)
+    elif params.mirostat:
+        _add_mirostat(add, params, vocabulary.size, seed)
+    else:
+        _add_truncation(add, params, seed)
+    return chain
+
+
+def _add_mirostat(add: Callable[..., None], params: SamplingParams, n_vocab: int, seed: int) -> None:
+    add(C.llama_sampler_init_temp, params.temperature)
+    if params.mirostat == 1:
+        add(C.llama_sampler_init_mirostat, n_vocab, seed, params.mirostat_tau, params.mirostat_eta, 100)
+    else:
+        add(C.llama_sampler_init_mirostat_v2, seed, params.mirostat_tau, params.mirostat_eta)
+
+
+def _add_truncation(add: Callable[..., None], params: SamplingParams, seed: int) -> None:
+    if params.top_n_sigma > 0:
+        add(C.llama_sampler_init_top_n_sigma, params.top_n_sigma)
+    if params.top_k > 0:
+        add(C.llama_sampler_init_top_k, params.top_k)
+    if params.typical_p < 1:
+        add(C.llama_sampler_init_typical, params.typical_p, 1)
+    if params.top_p < 1:
+        add(C.llama_sampler_init_top_p, params.top_p, 1)
+    if params.min_p > 0:
+        add(C.llama_sampler_init_min_p, params.min_p, 1)
+    if params.xtc_probability > 0:
+        add(C.llama_sampler_init_xtc, params.xtc_probability, params.xtc_threshold, 1, seed)
+    if params.dynatemp_range > 0:
+        add(C.llama_sampler_init_temp_ext, params.temperature, params.dynatemp_range, params.dynatemp_exponent)
+    else:
+        add(C.llama_sampler_init_temp, params.temperature)
+    add(C.llama_sampler_init_dist, seed)

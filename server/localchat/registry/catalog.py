@@ -1,0 +1,143 @@
+"""`model_registry.toml` read and checked, and names resolved against it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from localchat.errors import ConfigError, ModelNotFound
+from localchat.registry.choice import HUB_PREFIX, Choice, choose_file, choose_from_hub
+from localchat.registry.spec import ModelSpec, PathSource, Quant, RegistryFile
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FILE_NAME = "model_registry.toml"
+_SEPARATORS = tuple({"/", os.sep, os.altsep or "/"})
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The models that have a name, in the order of the file."""
+
+    models: tuple[ModelSpec, ...]
+
+    def find(self, name: str) -> ModelSpec:
+        """The entry with this id; ModelNotFound says which ids are near."""
+        for spec in self.models:
+            if spec.id == name:
+                return spec
+        near = self._near(name)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ";"
+        raise ModelNotFound(f"no model is called {name!r}{hint} `localchat list` shows all models", param="model")
+
+    def resolve(self, model: str) -> Choice:
+        """What `id`, `id:QUANT`, a path to a GGUF file, or `hf:owner/repo/file.gguf@revision` stands for."""
+        if model.startswith(HUB_PREFIX):
+            return choose_from_hub(model)
+        if model.lower().endswith(".gguf") or any(separator in model for separator in _SEPARATORS):
+            return choose_file(model)
+        name, colon, quant_name = model.partition(":")
+        spec = self.find(name)
+        return Choice(spec, _pick(spec, quant_name) if colon else spec.quants[0])
+
+    def _near(self, name: str) -> list[str]:
+        by_lower = {spec.id.lower(): spec.id for spec in self.models}
+        wanted = name.lower()
+        close = get_close_matches(wanted, by_lower, n=3)
+        # The beginning of a long id is far from it by edit distance, yet it is what people type.
+        close = close or [lower for lower in by_lower if wanted and wanted in lower][:3]
+        return [by_lower[lower] for lower in close]
+
+
+def load_registry(path: Path | None = None) -> Registry:
+    """The registry in `path`, else the packaged one, else the repository's; ConfigError names file, entry and field."""
+    path = path or _default_path()
+    data = _read(path)
+    try:
+        models = RegistryFile.model_validate(data).models
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path, data)) from None
+    _refuse_duplicates(models, path)
+    return Registry(tuple(_anchor_paths(spec, path.parent) for spec in models))
+
+
+def _default_path() -> Path:
+    here = Path(__file__).resolve()
+    candidates = (here.with_name(_FILE_NAME), here.parents[3] / _FILE_NAME)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise ConfigError(f"no registry: neither {candidates[0]} nor {candidates[1]} exists; name one with --registry")
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"registry {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise ConfigError(f"registry {path} is not valid TOML: {error}") from None
+
+
+def _explain(error: ValidationError, path: Path, data: dict[str, Any]) -> str:
+    first, *rest = error.errors(include_url=False)
+    where = list(first["loc"])
+    entry = ""
+    if len(where) > 1 and isinstance(where[1], int):
+        entry = f" {_entry_name(data['model'][where[1]], where[1])}:"
+        where = where[2:]
+    more = f" (and {len(rest)} more)" if rest else ""
+    message = " ".join(first["msg"].split())
+    return f"{path}:{entry} {_field(where)}: {message[0].lower()}{message[1:]}{more}"
+
+
+def _entry_name(entry: object, index: int) -> str:
+    name = entry.get("id") if isinstance(entry, dict) else None
+    return str(name or f"entry {index + 1}")
+
+
+def _field(where: list[int | str]) -> str:
+    if "source" in where:  # pydantic puts the kind between `source` and the field, which no one wrote there
+        del where[where.index("source") + 1 : where.index("source") + 2]
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where).lstrip(".") or "the entry"
+
+
+def _refuse_duplicates(models: tuple[ModelSpec, ...], path: Path) -> None:
+    for spec_id, count in Counter(spec.id for spec in models).items():
+        if count > 1:
+            raise ConfigError(f"{path}: {spec_id}: id: {count} entries have this id")
+    for spec in models:
+        for name, count in Counter(quant.name.lower() for quant in spec.quants).items():
+            if count > 1:
+                raise ConfigError(f"{path}: {spec.id}: quant: {count} quants are called {name.upper()}")
+
+
+def _anchor_paths(spec: ModelSpec, folder: Path) -> ModelSpec:
+    """Relative paths in a registry are relative to the registry, wherever the program is started."""
+    quants = tuple(_anchor(quant, folder) for quant in spec.quants)
+    return spec if quants == spec.quants else spec.model_copy(update={"quants": quants})
+
+
+def _anchor(quant: Quant, folder: Path) -> Quant:
+    if not isinstance(quant.source, PathSource):
+        return quant
+    anchored = folder.resolve() / Path(quant.source.path).expanduser()
+    return quant.model_copy(update={"source": PathSource(kind="path", path=str(anchored))})
+
+
+def _pick(spec: ModelSpec, name: str) -> Quant:
+    for quant in spec.quants:
+        if quant.name.lower() == name.lower():
+            return quant
+    known = ", ".join(quant.name for quant in spec.quants)
+    raise ModelNotFound(f"{spec.id} has no quant {name!r}; it has {known}", param="model")

@@ -1,0 +1,253 @@
+"""The API process's end of a worker: starts the process, sends requests, hands out what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from localchat.errors import EngineError, LocalchatError, ModelLoadFailed, WorkerDied
+from localchat.outputs import Delta
+from localchat.worker import messages as m
+
+_Answer = TypeVar("_Answer", m.Tokens, m.Text, m.UsageReport)
+_LOG_LINES = 40
+
+
+class Generation:
+    """The sequences of one request, as they grow. Leaving it aborts what has not ended."""
+
+    def __init__(self, client: WorkerClient, submits: list[m.Submit]) -> None:
+        self._client = client
+        self._index = {submit.sequence: index for index, submit in enumerate(submits)}
+        self._waiting = set(self._index)  # not accepted yet
+        self._open = set(self._index)  # not finished yet
+        self._mail: deque[Delta | LocalchatError] = deque()
+        self._bell: asyncio.Future[None] | None = None
+        self.prompt_tokens = [0] * len(submits)
+
+    async def accepted(self) -> None:
+        """Wait until every sequence is queued. Raises what the worker has against one of them."""
+        while self._waiting:
+            if self._mail and isinstance(error := self._mail[0], LocalchatError):
+                raise error
+            await self._ring()
+
+    async def batches(self) -> AsyncIterator[list[tuple[int, Delta]]]:
+        """What has come since the last look, as (index of the sequence, delta). Raises EngineError."""
+        while self._open or self._mail:
+            if not self._mail:
+                await self._ring()
+            batch = []
+            while self._mail:
+                delta = self._mail.popleft()
+                if isinstance(delta, LocalchatError):
+                    raise delta
+                batch.append((self._index[delta.sequence], delta))
+            yield batch
+
+    def close(self) -> None:
+        """Abort what has not ended. May be called twice."""
+        if self._open:
+            self._client._abort(self._open)
+            self._open = set()
+
+    def _take(self, message: Delta | m.Accepted | LocalchatError) -> None:
+        """Called by the client with what concerns this request."""
+        match message:
+            case m.Accepted():
+                self._waiting.discard(message.sequence)
+                self.prompt_tokens[self._index[message.sequence]] = message.prompt_tokens
+            case Delta():
+                if message.finish is not None:
+                    self._open.discard(message.sequence)
+                self._mail.append(message)
+            case _:
+                self._mail.append(message)
+        if self._bell is not None and not self._bell.done():
+            self._bell.set_result(None)
+
+    async def _ring(self) -> None:
+        self._bell = asyncio.get_running_loop().create_future()
+        await self._bell
+
+
+class WorkerClient(asyncio.SubprocessProtocol):
+    """A worker process. Use `start`; `on_exit` is called once, when the process has ended."""
+
+    def __init__(self, on_exit: Callable[[WorkerClient], None] | None = None) -> None:
+        self._on_exit = on_exit
+        self._ids = itertools.count(1)
+        self._unframer = m.Unframer()
+        self._generations: dict[int, Generation] = {}
+        self._calls: dict[int, asyncio.Future[Any]] = {}
+        self._log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._exited = asyncio.Event()
+        self._reason: LocalchatError | None = None
+        self._loaded: asyncio.Future[m.Loaded] = asyncio.get_running_loop().create_future()
+        self._transport: asyncio.SubprocessTransport | None = None
+        self._stdin: asyncio.WriteTransport | None = None
+        self.info: m.Loaded
+
+    @classmethod
+    async def start(cls, load: m.Load, on_exit: Callable[[WorkerClient], None] | None = None) -> WorkerClient:
+        """Start a process and load a model in it. Raises ModelLoadFailed with llama.cpp's own words."""
+        client = cls(on_exit)
+        command = [sys.executable, "-m", "localchat.worker.process"]
+        await asyncio.get_running_loop().subprocess_exec(lambda: client, *command)
+        client._send(load)
+        try:
+            client.info = await client._loaded
+        except BaseException:
+            client.kill()
+            raise
+        return client
+
+    @property
+    def pid(self) -> int:
+        """The worker's process id."""
+        assert self._transport is not None, "the worker has not started"
+        return self._transport.get_pid()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether requests can still be sent."""
+        return not self._exited.is_set()
+
+    def submit(self, prompts: Iterable[m.Submit]) -> Generation:
+        """Start the sequences of one request; their ids are given here."""
+        self._check_alive()
+        submits = [msgspec.structs.replace(prompt, sequence=next(self._ids)) for prompt in prompts]
+        generation = Generation(self, submits)
+        for submit in submits:
+            self._generations[submit.sequence] = generation
+            self._send(submit)
+        return generation
+
+    async def tokenize(self, text: str, *, add_bos: bool = False, parse_special: bool = False) -> list[int]:
+        """Token ids of a text."""
+        return (await self._call(m.Tokens, lambda call: m.Tokenize(call, text, add_bos, parse_special))).tokens
+
+    async def detokenize(self, tokens: list[int]) -> str:
+        """The text of token ids. Raises InvalidRequest for an id outside the vocabulary."""
+        return (await self._call(m.Text, lambda call: m.Detokenize(call, tokens))).text
+
+    async def usage(self) -> m.UsageReport:
+        """What is in use in the engine."""
+        return await self._call(m.UsageReport, m.GetUsage)
+
+    async def stop(self, reason: LocalchatError | None = None, seconds: float = 5.0) -> None:
+        """Ask the process to end, and kill it if it does not. Whoever still waits gets the reason."""
+        self._reason = reason
+        if self.is_alive:
+            self._send(m.Shutdown())
+            try:
+                await asyncio.wait_for(self._exited.wait(), seconds)
+            except asyncio.TimeoutError:
+                self.kill()
+                await self._exited.wait()
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self.is_alive and self._transport is not None:
+            self._transport.kill()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The process has started."""
+        self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's does not derive from it
+        self._stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        """Replies on standard output; llama.cpp's warnings on standard error."""
+        if fd == 1:
+            for body in self._unframer.feed(data):
+                self._dispatch(m.decode_reply(body))
+        else:
+            self._log.extend(line for line in data.decode(errors="replace").splitlines() if line.strip())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The process has ended and its last words are read: everybody who still waits is told."""
+        assert self._transport is not None
+        status = self._transport.get_returncode()
+        self._exited.set()
+        if not self._loaded.done():
+            self._loaded.set_exception(
+                ModelLoadFailed(f"the model's process ended with status {status}{self._words()}")
+            )
+        died = self._reason or WorkerDied(f"the model's process ended with status {status}; send the request again")
+        for generation in set(self._generations.values()):
+            generation._open.clear()
+            generation._take(died)
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(died)
+        self._generations.clear()
+        self._calls.clear()
+        if self._on_exit is not None:
+            self._on_exit(self)
+
+    def _dispatch(self, reply: m.Reply) -> None:
+        match reply:
+            case m.Step():
+                for delta in reply.deltas:
+                    generation = self._generations.get(delta.sequence)
+                    if generation is None:
+                        continue  # aborted while this was on its way
+                    if delta.finish is not None:
+                        del self._generations[delta.sequence]
+                    generation._take(delta)
+            case m.Accepted():
+                if generation := self._generations.get(reply.sequence):
+                    generation._take(reply)
+            case m.Failed():
+                self._fail(reply)
+            case m.Loaded():
+                self._loaded.set_result(reply)
+            case _:
+                if (call := self._calls.pop(reply.id, None)) and not call.done():
+                    call.set_result(reply)
+
+    def _fail(self, reply: m.Failed) -> None:
+        error = reply.exception()
+        if reply.id == 0:
+            self._loaded.set_exception(ModelLoadFailed(error.message + self._words()))
+        elif generation := self._generations.pop(reply.id, None):
+            generation._open.discard(reply.id)
+            generation._take(error)
+        elif (call := self._calls.pop(reply.id, None)) and not call.done():
+            call.set_exception(error)
+
+    async def _call(self, answer: type[_Answer], request: Callable[[int], m.Request]) -> _Answer:
+        self._check_alive()
+        call = next(self._ids)
+        self._calls[call] = asyncio.get_running_loop().create_future()
+        self._send(request(call))
+        reply = await self._calls[call]
+        assert isinstance(reply, answer)
+        return reply
+
+    def _abort(self, sequences: set[int]) -> None:
+        for sequence in sequences:
+            self._generations.pop(sequence, None)
+        if self.is_alive:
+            self._send(m.Abort(list(sequences)))
+
+    def _send(self, message: m.Request) -> None:
+        assert self._stdin is not None, "the worker has not started"
+        self._stdin.write(m.frame(message))
+
+    def _check_alive(self) -> None:
+        if not self.is_alive:
+            raise EngineError("the model's process has ended")
+
+    def _words(self) -> str:
+        """The last of what the process said on standard error, fit to end a message."""
+        said = [line for line in self._log if "error" in line.lower()] or list(self._log)[-1:]
+        return f": {said[0].strip()}" if said else ""

@@ -1,0 +1,186 @@
+"""What travels between the API process and a worker, as MessagePack behind a four-byte length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from localchat.errors import BY_NAME, EngineError, LocalchatError
+from localchat.outputs import Delta
+from localchat.sampling_params import SamplingParams
+
+_HEADER = 4
+MAX_MESSAGE = 256 * 2**20
+
+
+class Load(msgspec.Struct, tag=True, frozen=True):
+    """The first message: which model to load, and how."""
+
+    path: str
+    n_ctx: int
+    parallel: int
+    batch_size: int
+    ubatch_size: int
+    threads: int
+    gpu_layers: int
+    kv_type: str
+    kv_unified: bool
+    flash_attn: str
+    mmap: bool
+    queue_size: int
+
+
+class Submit(msgspec.Struct, tag=True, frozen=True):
+    """Start a sequence. `prompt` is text, or token ids that are taken as they are."""
+
+    sequence: int
+    prompt: str | list[int]
+    params: SamplingParams
+    max_tokens: int | None = None
+    stops: tuple[str, ...] = ()
+    add_bos: bool = True
+    parse_special: bool = False
+    logprobs: int | None = None
+    prompt_logprobs: bool = False
+    param: str = "messages"
+    """The request's field that errors about the prompt name."""
+
+
+class Abort(msgspec.Struct, tag=True, frozen=True):
+    """End these sequences; nothing more is said of them."""
+
+    sequences: list[int]
+
+
+class Tokenize(msgspec.Struct, tag=True, frozen=True):
+    """Ask for the token ids of a text."""
+
+    call: int
+    text: str
+    add_bos: bool
+    parse_special: bool
+
+
+class Detokenize(msgspec.Struct, tag=True, frozen=True):
+    """Ask for the text of token ids."""
+
+    call: int
+    tokens: list[int]
+
+
+class GetUsage(msgspec.Struct, tag=True, frozen=True):
+    """Ask what is in use."""
+
+    call: int
+
+
+class Shutdown(msgspec.Struct, tag=True, frozen=True):
+    """End the process."""
+
+
+class Loaded(msgspec.Struct, tag=True, frozen=True):
+    """The model is ready; what it turned out to be."""
+
+    n_ctx: int
+    parallel: int
+    trained_context: int
+    vocabulary_size: int
+    description: str
+    gpu_offload: bool
+    bos: str
+    eos: str
+    has_infill: bool
+    system_info: str
+
+
+class Accepted(msgspec.Struct, tag=True, frozen=True):
+    """A sequence is queued."""
+
+    sequence: int
+    prompt_tokens: int
+
+
+class Failed(msgspec.Struct, tag=True, frozen=True):
+    """A sequence or call has come to an error and nothing more will be said of it."""
+
+    id: int
+    error: str
+    message: str
+    param: str | None = None
+
+    @classmethod
+    def of(cls, id: int, error: LocalchatError) -> Failed:
+        """An error as a message."""
+        return cls(id, type(error).__name__, error.message, error.param)
+
+    def exception(self) -> LocalchatError:
+        """The error again."""
+        return BY_NAME.get(self.error, EngineError)(self.message, param=self.param)
+
+
+class Step(msgspec.Struct, tag=True, frozen=True):
+    """What one engine step made, of all sequences."""
+
+    deltas: list[Delta]
+
+
+class Tokens(msgspec.Struct, tag=True, frozen=True):
+    """Answer to Tokenize."""
+
+    id: int
+    tokens: list[int]
+
+
+class Text(msgspec.Struct, tag=True, frozen=True):
+    """Answer to Detokenize."""
+
+    id: int
+    text: str
+
+
+class UsageReport(msgspec.Struct, tag=True, frozen=True):
+    """Answer to GetUsage."""
+
+    id: int
+    running: int
+    waiting: int
+    kv_tokens_running: int
+    kv_tokens_cached: int
+
+
+Request = Load | Submit | Abort | Tokenize | Detokenize | GetUsage | Shutdown
+Reply = Loaded | Accepted | Failed | Step | Tokens | Text | UsageReport
+
+decode_request = msgspec.msgpack.Decoder(Request).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
+_encoder = msgspec.msgpack.Encoder()
+
+
+def frame(message: Request | Reply) -> bytearray:
+    """A message as it travels."""
+    buffer = bytearray(_HEADER)
+    _encoder.encode_into(message, buffer, _HEADER)
+    buffer[:_HEADER] = (len(buffer) - _HEADER).to_bytes(_HEADER, "little")
+    return buffer
+
+
+class Unframer:
+    """Cuts a byte stream, in whatever pieces it comes, into messages."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """The bodies that are complete now. Raises EngineError for a length that no message has."""
+        self._buffer += data
+        start = 0
+        while len(self._buffer) - start >= _HEADER:
+            end = start + _HEADER + int.from_bytes(self._buffer[start : start + _HEADER], "little")
+            if end - start > MAX_MESSAGE:
+                raise EngineError(f"a message of {end - start} bytes arrived from the other process")
+            if end > len(self._buffer):
+                break
+            yield bytes(self._buffer[start + _HEADER : end])
+            start = end
+        del self._buffer[:start]
