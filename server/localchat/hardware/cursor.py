@@ -17,6 +17,7 @@ MAX_STRING = 16 << 20
 STRIDE = 1024
 
 _WINDOW = 1 << 20
+_MESSAGE = 400
 _U64 = struct.Struct("<Q")
 
 
@@ -32,14 +33,15 @@ class Cursor:
         self._start = 0
 
     def error(self, message: str) -> NotGguf:
-        """The error to raise, with the file's name in front."""
-        return NotGguf(f"{self.name}: {message}")
+        """The error to raise, with the file's name in front; cut, for it may quote a long text of the file."""
+        return NotGguf(f"{self.name}: {message if len(message) <= _MESSAGE else message[:_MESSAGE] + '…'}")
 
     def require(self, count: int, what: str) -> None:
         """Refuse when the file or the header's limit ends before `count` more bytes."""
         end = self.at + count
         if end > self.size:
-            raise self.error(f"{end - self.size} bytes are missing: the file ends inside {what}, at byte {self.size}")
+            missing = end - self.size
+            raise self.error(f"at least {missing} bytes are missing: it ends inside {what}, at byte {self.size}")
         if end > MAX_HEADER:
             raise self.error(f"the header is longer than {MAX_HEADER >> 20} MiB, in {what}")
 

@@ -57,18 +57,18 @@ class GgufArray:
             return []
         try:
             with self.path.open("rb") as file:
-                return self._read(file_cursor=Cursor(file, self.path.name), start=start, count=count)
+                return self._read(Cursor(file, self.path.name), start, count)
         except OSError as error:
             raise WeightsError(f"{self.path}: {error.strerror}") from None
 
-    def _read(self, file_cursor: Cursor, start: int, count: int) -> list[Scalar]:
+    def _read(self, cursor: Cursor, start: int, count: int) -> list[Scalar]:
         if self.type == "str":
-            file_cursor.at = self.marks[start // STRIDE]
-            file_cursor.skip_strings(start % STRIDE, "an array")
-            return [file_cursor.string("an item of an array").decode("utf-8", "replace") for _ in range(count)]
+            cursor.at = self.marks[start // STRIDE]
+            cursor.skip_strings(start % STRIDE, "an array")
+            return [cursor.string("an item of an array").decode("utf-8", "replace") for _ in range(count)]
         kind = _SCALAR_BY_NAME[self.type]
-        file_cursor.at = self.marks[0] + start * kind.size
-        return list(file_cursor.numbers(kind, count, "an array"))
+        cursor.at = self.marks[0] + start * kind.size
+        return list(cursor.numbers(kind, count, "an array"))
 
 
 Value = Scalar | tuple[int | float | bool, ...] | GgufArray
@@ -223,7 +223,7 @@ class GgufHeader:
 
     def _per_layer(self, key: str) -> tuple[int, ...]:
         value = self.metadata.get(f"{self.architecture}.{key}")
-        if isinstance(value, tuple):
+        if isinstance(value, tuple) and len(value) == self.block_count:
             return tuple(_natural(item) or 0 for item in value)
         return (self.hparam(key),) * self.block_count if self.hparam(key) else ()
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
 from localchat.api.schemas.sampling import SamplingFields, StreamOptions
+from localchat.api.schemas.types import MAX_INT, Text
 from localchat.chat.messages import Message
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.sampling_params import MAX_LOGPROBS
@@ -21,10 +22,10 @@ class TextPart(Body):
     """A piece of a message's text."""
 
     type: Literal["text"]
-    text: str
+    text: Text
 
 
-Content = str | list[TextPart]
+Content = Text | list[TextPart]
 
 
 class _Turn(Body):
@@ -71,14 +72,14 @@ class UserTurn(_Turn):
 class FunctionCall(Body):
     """The function an earlier turn called, and its arguments as JSON text."""
 
-    name: str
-    arguments: str
+    name: Text
+    arguments: Text
 
 
 class ToolCall(Body):
     """A call in an earlier turn."""
 
-    id: str
+    id: Text
     type: Literal["function"]
     function: FunctionCall
 
@@ -104,7 +105,7 @@ class ToolTurn(_Turn):
     """What a tool returned."""
 
     role: Literal["tool"]
-    tool_call_id: str
+    tool_call_id: Text
 
     def to_message(self) -> Message:
         """The turn as templates take it."""
@@ -121,8 +122,12 @@ class ChatRequest(SamplingFields):
     model: str = Field(description="An id of GET /v1/models.")
     stream: bool | None = Field(None, description="Server-sent events instead of one reply.")
     stream_options: StreamOptions | None = Field(None, description="With stream only.")
-    max_tokens: int | None = Field(None, ge=1, description="Most tokens of an answer; the context is the limit.")
-    max_completion_tokens: int | None = Field(None, ge=1, description="Newer name of max_tokens; the smaller holds.")
+    max_tokens: int | None = Field(
+        None, ge=1, le=MAX_INT, description="Most tokens of an answer; the context is the limit."
+    )
+    max_completion_tokens: int | None = Field(
+        None, ge=1, le=MAX_INT, description="Newer name of max_tokens; the smaller holds."
+    )
     n: int | None = Field(None, ge=1, le=MAX_N, description=f"Answers, up to {MAX_N}.")
     logprobs: bool | None = Field(None, description="Log-probabilities before any sampler.")
     top_logprobs: int | None = Field(None, ge=0, le=MAX_LOGPROBS, description="Likeliest tokens; needs logprobs.")
@@ -172,8 +177,6 @@ class ChatRequest(SamplingFields):
         """What one field says of another. Raises InvalidRequest."""
         if self.stream_options is not None and not self.stream:
             raise InvalidRequest("stream_options needs stream to be true", param="stream_options")
-        if self.stream_options is not None and self.stream_options.include_obfuscation:
-            raise UnsupportedField("stream_options.include_obfuscation is not supported", param="stream_options")
         if self.continue_final_message and not isinstance(self.messages[-1], AssistantTurn):
             raise InvalidRequest(
                 "continue_final_message needs the last message to be the assistant's", param="continue_final_message"

@@ -7,8 +7,9 @@ from typing import Annotated
 from pydantic import Field
 
 from localchat.api.schemas.policy import Ignored
-from localchat.api.schemas.sampling import SamplingFields, StreamOptions
-from localchat.errors import InvalidRequest, UnsupportedField
+from localchat.api.schemas.sampling import SamplingFields, StreamOptions, check_token_id
+from localchat.api.schemas.types import MAX_INT, Text
+from localchat.errors import InvalidRequest
 
 MAX_CHOICES = 64
 MAX_PROMPTS = 64
@@ -19,12 +20,14 @@ class CompletionRequest(SamplingFields):
     """Prompts to continue. Every field OpenAI documents is here: honoured, refused or ignored."""
 
     model: str = Field(description="An id of GET /v1/models.")
-    prompt: str | list[str] | list[int] | list[list[int]] = Field(
+    prompt: Text | list[Text] | list[int] | list[list[int]] = Field(
         description=f"Text, token ids, or up to {MAX_PROMPTS} of either."
     )
     stream: bool | None = Field(None, description="Server-sent events instead of one reply.")
     stream_options: StreamOptions | None = Field(None, description="With stream only.")
-    max_tokens: int | None = Field(None, ge=0, description="16 where absent, as OpenAI has it; 0 needs echo.")
+    max_tokens: int | None = Field(
+        None, ge=0, le=MAX_INT, description="16 where absent, as OpenAI has it; 0 needs echo."
+    )
     n: int | None = Field(None, ge=1, le=MAX_CHOICES, description=f"Continuations of each prompt, up to {MAX_CHOICES}.")
     best_of: int | None = Field(None, ge=1, le=MAX_CHOICES, description="Tries, of which the n likeliest come back.")
     logprobs: int | None = Field(
@@ -41,6 +44,8 @@ class CompletionRequest(SamplingFields):
         many = [prompt] if isinstance(prompt, str) or (prompt and isinstance(prompt[0], int)) else prompt
         if not many or len(many) > MAX_PROMPTS:
             raise InvalidRequest(f"prompt must hold 1 to {MAX_PROMPTS} prompts, not {len(many)}", param="prompt")
+        for token in (token for one in many if not isinstance(one, str) for token in one):
+            check_token_id(token, "prompt")
         return many  # type: ignore[return-value]
 
     @property
@@ -62,8 +67,6 @@ class CompletionRequest(SamplingFields):
         """What one field says of another. Raises InvalidRequest."""
         if self.stream_options is not None and not self.stream:
             raise InvalidRequest("stream_options needs stream to be true", param="stream_options")
-        if self.stream_options is not None and self.stream_options.include_obfuscation:
-            raise UnsupportedField("stream_options.include_obfuscation is not supported", param="stream_options")
         if self.tries < self.choices:
             raise InvalidRequest(f"best_of ({self.best_of}) must be at least n ({self.choices})", param="best_of")
         if self.stream and self.tries > self.choices:

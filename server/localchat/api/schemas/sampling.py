@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from localchat.api.schemas.policy import Body, Ours
+from localchat.api.schemas.policy import Body, Ours, Refused
 from localchat.errors import InvalidRequest
 from localchat.sampling_params import MAX_SEED, MAX_STOPS
 
@@ -15,7 +15,7 @@ class StreamOptions(Body):
     """What a stream tells besides text."""
 
     include_usage: bool | None = Field(None, description="A last chunk with the usage and no choices.")
-    include_obfuscation: bool | None = Field(None, description="Only false: no padding is ever sent.")
+    include_obfuscation: Annotated[bool | None, Refused("no padding is ever sent", harmless=(False,))] = None
 
 
 class SamplingFields(Body):

@@ -1,0 +1,139 @@
+"""Writes the tables that stand between marks in the docs. `--check` says whether they are up to date."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic.fields import FieldInfo
+
+from localchat.api.errors import TABLE
+from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
+from localchat.api.schemas.completions import CompletionRequest
+from localchat.api.schemas.policy import Body, Ours, Refused, policy_of
+from localchat.api.schemas.sampling import StreamOptions
+from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from localchat.errors import LocalchatError
+from localchat.registry import load_registry
+from localchat.sampling_params import RANGES, SamplingParams
+from localchat.settings import Settings
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+
+def fields(*models: type[Body]) -> Iterator[str]:
+    """Every field of a request body, and what happens to it."""
+    yield "| field | what happens | |"
+    yield "|---|---|---|"
+    seen: set[str] = set()
+    for model in models:
+        for name, field in model.model_fields.items():
+            if name not in seen:
+                seen.add(name)
+                yield f"| `{name}`{' †' if _is_ours(field) else ''} | {_policy(field)} |"
+
+
+def _is_ours(field: FieldInfo) -> bool:
+    return any(isinstance(mark, Ours) for mark in field.metadata)
+
+
+def _policy(field: FieldInfo) -> str:
+    policy, note = policy_of(field)
+    harmless = [value for mark in field.metadata if isinstance(mark, Refused) for value in mark.harmless]
+    if harmless:
+        note += "; accepted: " + ", ".join(f"`{_json(value)}`" for value in harmless)
+    shown = policy if policy == "honoured" else f"**{policy}**"
+    return f"{shown} | {note}"
+
+
+def _json(value: object) -> str:
+    import json  # noqa: PLC0415
+
+    return json.dumps(value)
+
+
+def sampling() -> Iterator[str]:
+    """Defaults and ranges of the sampling fields."""
+    defaults = SamplingParams()
+    yield "| field | default | range |"
+    yield "|---|---|---|"
+    for name, (least, most) in RANGES.items():
+        default = getattr(defaults, name)
+        yield f"| `{name}` | {'random' if default is None else default} | {least:g} to {most:g} |"
+
+
+def errors() -> Iterator[str]:
+    """Errors by code."""
+    yield "| status | type | code | when |"
+    yield "|---|---|---|---|"
+    for cls, (status, kind, code) in sorted(TABLE.items(), key=lambda item: (item[1][0], item[0].__name__)):
+        if cls is not LocalchatError:
+            yield f"| {status} | `{kind}` | `{code}` | {(cls.__doc__ or '').splitlines()[0]} |"
+
+
+def settings() -> Iterator[str]:
+    """Every flag of `localchat serve`."""
+    yield "| flag | environment | default | |"
+    yield "|---|---|---|---|"
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default_factory else field.get_default()
+        shown = "" if default in (None, [], "", False) else f"`{'on' if default is True else default}`"
+        yield f"| `--{name.replace('_', '-')}` | `LOCALCHAT_{name.upper()}` | {shown} | {field.description} |"
+
+
+def models() -> Iterator[str]:
+    """The registry."""
+    yield "| id | title | parameters | context | quants | license |"
+    yield "|---|---|---|---|---|---|"
+    for spec in load_registry(ROOT / "model_registry.toml").models:
+        quants = ", ".join(quant.name for quant in spec.quants)
+        context = spec.context_length or ""
+        yield f"| `{spec.id}` | {spec.title} | {spec.parameters or ''} | {context} | {quants} | {spec.license or '?'} |"
+
+
+TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
+    "chat": ("api.md", lambda: fields(ChatRequest)),
+    "messages": ("api.md", lambda: fields(SystemTurn, UserTurn, AssistantTurn, ToolTurn)),
+    "completions": ("api.md", lambda: fields(CompletionRequest)),
+    "stream_options": ("api.md", lambda: fields(StreamOptions)),
+    "tokenize": ("api.md", lambda: fields(TokenizeRequest)),
+    "detokenize": ("api.md", lambda: fields(DetokenizeRequest)),
+    "sampling": ("api.md", sampling),
+    "errors": ("api.md", errors),
+    "settings": ("settings.md", settings),
+    "models": ("models.md", models),
+}
+"""Mark → file it stands in, and what makes its table."""
+
+
+def rendered(name: str) -> str:
+    """A docs file with fresh tables."""
+    text = (HERE / name).read_text(encoding="utf-8")
+    for mark, (file, make) in TABLES.items():
+        if file == name:
+            begin, end = f"<!-- table: {mark} -->\n", f"<!-- end: {mark} -->"
+            head, rest = text.split(begin)
+            text = head + begin + "\n".join(make()) + "\n" + end + rest.split(end)[1]
+    return text
+
+
+def stale() -> list[str]:
+    """Files whose tables are not what the code says."""
+    files = sorted({file for file, _ in TABLES.values()})
+    return [file for file in files if rendered(file) != (HERE / file).read_text(encoding="utf-8")]
+
+
+def main() -> None:
+    """Write the tables, or check them."""
+    if "--check" in sys.argv:
+        if files := stale():
+            sys.exit(f"stale: {', '.join(files)}; run `make docs`")
+        return
+    for file in stale():
+        (HERE / file).write_text(rendered(file), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

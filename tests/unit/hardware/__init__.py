@@ -1,0 +1,1 @@
+"""Makes `gguf_bytes` importable for the tests beside it."""
