@@ -53,6 +53,14 @@ class Served:
             return
         finally:
             self.loading = None
+        info = worker.info
+        log.info(
+            "%s is ready: %s, %d threads while a single sequence decodes, %s",
+            self.launch.id,
+            info.description,
+            info.single_row_threads,
+            "offloads to a GPU" if info.gpu_offload else "CPU only",
+        )
         self.model = ChatModel(
             self.launch.id,
             worker,

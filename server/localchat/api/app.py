@@ -41,7 +41,14 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     errors.add_handlers(app)
+    app.add_middleware(
+        Guard,
+        api_key=settings.api_key,
+        allowed_hosts=settings.allowed_hosts,
+        max_body=settings.max_body_mb * 2**20,
+    )
     if settings.cors_origins:
+        # Around the guard: a browser's preflight carries no key, and a page may read why it was refused.
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
@@ -49,10 +56,4 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=["x-request-id", "x-localchat-ignored"],
         )
-    app.add_middleware(
-        Guard,
-        api_key=settings.api_key,
-        allowed_hosts=settings.allowed_hosts,
-        max_body=settings.max_body_mb * 2**20,
-    )
     return app

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
@@ -13,8 +13,6 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from localchat import errors as e
-
-log = logging.getLogger(__name__)
 
 TABLE: dict[type[e.LocalchatError], tuple[int, str, str | None]] = {
     e.LocalchatError: (500, "server_error", "internal_error"),
@@ -46,7 +44,10 @@ def describe(error: e.LocalchatError) -> tuple[int, dict[str, Any]]:
 
 def body(message: str, kind: str, param: str | None, code: str | None) -> dict[str, Any]:
     """OpenAI's error object."""
-    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+    # Messages quote what came in, and JSON can spell half of a surrogate pair, which UTF-8 cannot.
+    whole = message.encode("utf-8", "backslashreplace").decode()
+    param = param and param.encode("utf-8", "backslashreplace").decode()
+    return {"error": {"message": whole, "type": kind, "param": param, "code": code}}
 
 
 def response(error: e.LocalchatError) -> Response:
@@ -71,19 +72,19 @@ def add_handlers(app: FastAPI) -> None:
 
     async def on_http_exception(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
+        if isinstance(error.__cause__, e.LocalchatError):  # raised while FastAPI read the body
+            return response(error.__cause__)
         if error.status_code == 404:
             return response(e.NotFound(f"there is no {request.method} {request.url.path} here; see /docs"))
-        content = body(str(error.detail), "invalid_request_error", None, str(error.status_code))
+        message, code = str(error.detail), HTTPStatus(error.status_code).name.lower()
+        if error.status_code == 405:
+            message = f"{request.method} is not a method of {request.url.path}; see /docs"
+        content = body(message, "invalid_request_error", None, code)
         return _json(error.status_code, content, dict(error.headers or {}))
-
-    async def on_bug(_request: Request, error: Exception) -> Response:
-        log.error("a bug in localchat", exc_info=error)
-        return response(e.LocalchatError("localchat has a bug, and this request met it; its log says more"))
 
     app.add_exception_handler(e.LocalchatError, on_localchat_error)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
-    app.add_exception_handler(Exception, on_bug)
 
 
 def explain(errors: Sequence[Any]) -> e.InvalidRequest:
@@ -105,7 +106,8 @@ def explain(errors: Sequence[Any]) -> e.InvalidRequest:
             return e.InvalidRequest("the body must be a JSON object, sent with Content-Type: application/json")
         case _:
             message = str(first["msg"]).removeprefix("Value error, ")
-            return e.InvalidRequest(f"{path}: {message[:1].lower()}{message[1:]}{_shown(first)}", param=path or None)
+            where = path or "the body"
+            return e.InvalidRequest(f"{where}: {message[:1].lower()}{message[1:]}{_shown(first)}", param=path or None)
 
 
 def _path(location: Sequence[int | str]) -> str:

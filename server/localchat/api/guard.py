@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import secrets
 import socket
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from localchat.api import errors
 from localchat.errors import BodyTooLarge, HostNotAllowed, InvalidApiKey, LocalchatError
+
+log = logging.getLogger(__name__)
 
 OPEN_PATHS = frozenset(["/health", "/ready", "/docs", "/openapi.json"])
 """Paths that need no key: they tell nothing about anybody's prompts."""
@@ -38,8 +41,12 @@ class Guard:
         headers = Headers(scope=scope)
         request_id = headers.get("x-request-id") or f"req_{secrets.token_hex(12)}"
 
+        has_started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal has_started
             if message["type"] == "http.response.start":
+                has_started = True
                 MutableHeaders(scope=message)["x-request-id"] = request_id[:200]
             await send(message)
 
@@ -49,6 +56,13 @@ class Guard:
             await self._app(scope, self._limited(receive, headers), send_with_id)
         except LocalchatError as error:
             await errors.response(error)(scope, receive, send_with_id)
+        except Exception:
+            if has_started:
+                raise
+            # Answered here and not by Starlette, after whose answer uvicorn would cut the connection.
+            log.exception("a bug in localchat met request %s", request_id[:200])
+            bug = LocalchatError("localchat has a bug, and this request met it; its log says more")
+            await errors.response(bug)(scope, receive, send_with_id)
 
     def _check_host(self, host: str) -> None:
         name = _hostname(host)

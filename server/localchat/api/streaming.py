@@ -54,6 +54,15 @@ class GenerationResponse(EventSourceResponse):
         super().__init__(_frames(generation, stream), headers=headers, ping=PING_SECONDS, sep="\n")
         self._generation = generation
 
+    async def _stream_response(self, send: Send) -> None:
+        """As the base class does it, without a timeout scope around every frame, which costs more than the frame."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for frames in self.body_iterator:
+            await send({"type": "http.response.body", "body": frames, "more_body": True})
+        async with self._send_lock:
+            self.active = False
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the frames. The generation is left even if the first frame was never asked for."""
         try:

@@ -10,6 +10,7 @@ from localchat.errors import InvalidRequest, TemplateError
 
 _PROBE = "localchat probe 7c1e"
 _SYSTEM_PROBE = "localchat system probe 9b2d"
+_END = "localchat end 4d1f"
 
 
 class ChatTemplate:
@@ -32,6 +33,8 @@ class ChatTemplate:
         if not self._knows_system:
             messages = merge_system(messages)
         turns = [for_template(message, knows_tool_calls=self._knows_tool_calls) for message in messages]
+        if continue_final:
+            turns[-1]["content"] = _marked(turns[-1]["content"])
         text = self._program.render(
             messages=turns,
             add_generation_prompt=not continue_final,
@@ -39,7 +42,7 @@ class ChatTemplate:
             eos_token=self._eos,
             tools=None,
         )
-        return self._cut_after(text, turns[-1]["content"]) if continue_final else text
+        return _cut_at_mark(text) if continue_final else text
 
     def _writes_system(self) -> bool:
         conversation = [Message(role="system", content=_SYSTEM_PROBE), Message(role="user", content=_PROBE)]
@@ -48,14 +51,22 @@ class ChatTemplate:
         except TemplateError:
             return False
 
-    @staticmethod
-    def _cut_after(text: str, final: str) -> str:
-        """Take off what the template writes after the last turn's words."""
-        final = final.strip()
-        at = text.rfind(final)
-        if not final or at < 0:
-            raise InvalidRequest(
-                "continue_final_message needs a last message with text that the template keeps",
-                param="continue_final_message",
-            )
-        return text[: at + len(final)]
+
+def _marked(final: str) -> str:
+    """Words with a mark behind them: short ones may well occur again in what the template writes after them."""
+    if not final.strip():
+        raise _nothing_to_continue()
+    return final.rstrip() + _END
+
+
+def _cut_at_mark(text: str) -> str:
+    head, mark, _ = text.rpartition(_END)
+    if not mark:
+        raise _nothing_to_continue()
+    return head
+
+
+def _nothing_to_continue() -> InvalidRequest:
+    return InvalidRequest(
+        "continue_final_message needs a last message with text that the template keeps", param="continue_final_message"
+    )

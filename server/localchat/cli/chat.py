@@ -42,14 +42,14 @@ async def _main(settings: Settings, session: Session) -> None:
     pool = ModelPool([launch], load_seconds=settings.load_seconds)
     sys.stdout.write("".join(f"  {line}\n" for line in describe(launch)[:2]) + "  /help lists the commands\n")
     try:
-        chat = await pool.get(launch.id)
+        await pool.get(launch.id)
         session.sampling = launch.defaults
-        await _converse(chat, session)
+        await _converse(pool, launch.id, session)
     finally:
         await pool.close()
 
 
-async def _converse(chat: ChatModel, session: Session) -> None:
+async def _converse(pool: ModelPool, id: str, session: Session) -> None:
     lines: PromptSession[str] | None = PromptSession() if sys.stdin.isatty() else None
     while True:
         try:
@@ -57,7 +57,7 @@ async def _converse(chat: ChatModel, session: Session) -> None:
             if line.startswith("/"):
                 sys.stdout.write(session.command(line) + "\n")
             elif line:
-                await _exchange(chat, session, line)
+                await _exchange(await pool.get(id), session, line)  # a fresh one, should its process have died
         except (EOFError, Leave):
             return
         except LocalchatError as error:

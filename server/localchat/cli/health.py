@@ -20,15 +20,19 @@ def command(
 ) -> None:
     """Ask a running server whether it is alive; the exit code tells."""
     address = urlsplit(url or f"http://127.0.0.1:{os.environ.get('LOCALCHAT_PORT', '8000')}")
-    if address.scheme != "http" or not address.hostname:
-        raise typer.BadParameter(f"{url} is not an http:// address", param_hint="--url")
+    try:
+        port = address.port or 80
+    except ValueError:  # not a number, or none that a port can have
+        port = 0
+    if address.scheme != "http" or not address.hostname or not port:
+        raise typer.BadParameter(f"{address.geturl()} is not an http:// address", param_hint="--url")
     path = "/ready" if ready else "/health"
-    connection = http.client.HTTPConnection(address.hostname, address.port or 80, timeout=timeout)
+    connection = http.client.HTTPConnection(address.hostname, port, timeout=timeout)
     try:
         connection.request("GET", path)
         status = connection.getresponse().status
-    except OSError as error:
-        sys.stderr.write(f"localchat: nothing answers at {address.geturl()}: {error}\n")
+    except (OSError, http.client.HTTPException) as error:
+        sys.stderr.write(f"localchat: no answer from {address.geturl()}: {error}\n")
         raise typer.Exit(1) from None
     finally:
         connection.close()

@@ -43,5 +43,4 @@ def run(main: Coroutine[Any, Any, Any]) -> None:
     except ImportError:
         asyncio.run(main)
     else:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(main)
+        uvloop.run(main)

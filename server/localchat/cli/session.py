@@ -105,12 +105,12 @@ class Session:
 
 
 def _checked(sampling: dict[str, Any]) -> dict[str, Any]:
-    """The settings, if they make sense together. Raises InvalidRequest."""
+    """The settings in their own types, if they make sense together. Raises InvalidRequest."""
     try:
-        msgspec.convert(sampling, SamplingParams)
+        params = msgspec.convert(sampling, SamplingParams, str_keys=True)  # JSON has no other keys
     except msgspec.ValidationError as error:
         raise InvalidRequest(str(error)) from None
-    return sampling
+    return {name: getattr(params, name) for name in sampling}
 
 
 _COMMANDS: dict[str, Callable[[Session, str], str]] = {

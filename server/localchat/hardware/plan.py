@@ -19,7 +19,7 @@ GIB = 1 << 30
 SMALLEST_CONTEXT = 512
 # For a file that does not say what its model was trained for.
 UNKNOWN_CONTEXT = 2048
-# A context of so many tokens is worth keeping the whole model on the GPU for; a smaller one is not.
+# A context of so many tokens is worth most of the memory, or keeping the whole model on the GPU for.
 WORTHWHILE_CONTEXT = 4096
 # Rows of logits for each sequence: the next token's, and those of 15 guesses when tokens are drafted.
 OUTPUTS_PER_SEQUENCE = 16
@@ -97,7 +97,7 @@ class _Planner:
             on_gpu = self._largest(most, self._fits_on_gpu)
             if on_gpu >= min(most, WORTHWHILE_CONTEXT):
                 return self._shape_of(on_gpu)
-        return self._shape_of(self._largest(most, self._fits) or min(most, SMALLEST_CONTEXT))
+        return self._shape_of(self._largest(most, self._fits_modestly) or min(most, SMALLEST_CONTEXT))
 
     def gpu_layers(self, shape: ContextShape) -> int:
         asked = self._settings.gpu_layers
@@ -153,6 +153,13 @@ class _Planner:
         shape = self._shape_of(n_ctx)
         ram, vram = self.split(shape, self.gpu_layers(shape))
         return ram.total <= self._ram and vram.total <= self._vram
+
+    def _fits_modestly(self, n_ctx: int) -> bool:
+        """Whether it fits and leaves half of what the weights leave: a long context is seldom worth all the memory."""
+        shape = self._shape_of(n_ctx)
+        ram, _ = self.split(shape, self.gpu_layers(shape))
+        modest = n_ctx <= WORTHWHILE_CONTEXT or ram.kv_cache <= (self._ram - ram.weights) // 2
+        return modest and self._fits(n_ctx)
 
     def _fits_on_gpu(self, n_ctx: int) -> bool:
         return self.gpu_layers(self._shape_of(n_ctx)) == self._model.layers and self._fits(n_ctx)

@@ -48,6 +48,8 @@ class Context:
         self.parallel = params.parallel
         self.can_cut = not model.forgets
         self._memory = C.llama_get_memory(self.pointer)
+        self._logits = np.empty((0, self.vocabulary.size), np.float32)
+        self._logits_address = 0
 
     def decode(self) -> None:
         """Compute the batch's rows and store their keys and values. Raises EngineError when llama.cpp refuses."""
@@ -61,9 +63,12 @@ class Context:
         """The logits of the last decode, (rows, vocabulary), in the order the rows asked; valid until the next."""
         address = ctypes.cast(C.llama_get_logits(self.pointer), ctypes.c_void_p).value
         assert address is not None, "no row of the last batch asked for logits"
-        size = rows * self.vocabulary.size
-        values = np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))
-        return values.reshape(rows, self.vocabulary.size)
+        if address != self._logits_address or len(self._logits) < rows:
+            # Making the view costs more than sampling from it, and llama.cpp seldom moves the buffer.
+            values = (ctypes.c_float * (rows * self.vocabulary.size)).from_address(address)
+            self._logits_address = address
+            self._logits = np.ctypeslib.as_array(values).reshape(rows, self.vocabulary.size)
+        return self._logits[:rows]
 
     def keep(self, sequence: int, length: int) -> bool:
         """Cut a sequence back to its first `length` tokens; False if its memory cannot be cut there."""
@@ -81,9 +86,9 @@ class Context:
         """Tokens of a sequence that the KV cache holds."""
         return int(C.llama_memory_seq_pos_max(self._memory, sequence)) + 1
 
-    def set_threads(self, threads: int) -> None:
-        """Change the number of compute threads from the next decode on."""
-        C.llama_set_n_threads(self.pointer, threads, threads)
+    def set_threads(self, single: int, several: int) -> None:
+        """Compute threads from the next decode on, for a pass of a single row and for one of several."""
+        C.llama_set_n_threads(self.pointer, single, several)
 
     def close(self) -> None:
         """Free the KV cache and buffers."""

@@ -6,7 +6,8 @@ import asyncio
 import itertools
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -16,6 +17,7 @@ from localchat.outputs import Delta
 from localchat.worker import messages as m
 
 _Answer = TypeVar("_Answer", m.Tokens, m.Text, m.UsageReport)
+_COMMAND = (sys.executable, "-m", "localchat.worker.process")
 _LOG_LINES = 40
 
 
@@ -34,8 +36,9 @@ class Generation:
     async def accepted(self) -> None:
         """Wait until every sequence is queued. Raises what the worker has against one of them."""
         while self._waiting:
-            if self._mail and isinstance(error := self._mail[0], LocalchatError):
-                raise error
+            for mail in self._mail:  # one sequence may have spoken before another fails
+                if isinstance(mail, LocalchatError):
+                    raise mail
             await self._ring()
 
     async def batches(self) -> AsyncIterator[list[tuple[int, Delta]]]:
@@ -95,15 +98,21 @@ class WorkerClient(asyncio.SubprocessProtocol):
         self.info: m.Loaded
 
     @classmethod
-    async def start(cls, load: m.Load, on_exit: Callable[[WorkerClient], None] | None = None) -> WorkerClient:
+    async def start(
+        cls,
+        load: m.Load,
+        on_exit: Callable[[WorkerClient], None] | None = None,
+        *,
+        command: Sequence[str] = _COMMAND,
+    ) -> WorkerClient:
         """Start a process and load a model in it. Raises ModelLoadFailed with llama.cpp's own words."""
         client = cls(on_exit)
-        command = [sys.executable, "-m", "localchat.worker.process"]
-        await asyncio.get_running_loop().subprocess_exec(lambda: client, *command)
-        client._send(load)
         try:
+            await asyncio.get_running_loop().subprocess_exec(lambda: client, *command)
+            client._send(load)
             client.info = await client._loaded
         except BaseException:
+            client._loaded.cancel()
             client.kill()
             raise
         return client
@@ -155,7 +164,8 @@ class WorkerClient(asyncio.SubprocessProtocol):
     def kill(self) -> None:
         """End the process at once."""
         if self.is_alive and self._transport is not None:
-            self._transport.kill()
+            with suppress(ProcessLookupError):  # it has ended by itself, and `connection_lost` is on its way
+                self._transport.kill()
 
     # What asyncio calls.
 
@@ -176,6 +186,7 @@ class WorkerClient(asyncio.SubprocessProtocol):
         """The process has ended and its last words are read: everybody who still waits is told."""
         assert self._transport is not None
         status = self._transport.get_returncode()
+        self._transport.close()
         self._exited.set()
         if not self._loaded.done():
             self._loaded.set_exception(
@@ -209,7 +220,8 @@ class WorkerClient(asyncio.SubprocessProtocol):
             case m.Failed():
                 self._fail(reply)
             case m.Loaded():
-                self._loaded.set_result(reply)
+                if not self._loaded.done():  # nobody waits any more where the start was given up
+                    self._loaded.set_result(reply)
             case _:
                 if (call := self._calls.pop(reply.id, None)) and not call.done():
                     call.set_result(reply)
@@ -217,7 +229,8 @@ class WorkerClient(asyncio.SubprocessProtocol):
     def _fail(self, reply: m.Failed) -> None:
         error = reply.exception()
         if reply.id == 0:
-            self._loaded.set_exception(ModelLoadFailed(error.message + self._words()))
+            if not self._loaded.done():
+                self._loaded.set_exception(ModelLoadFailed(error.message + self._words()))
         elif generation := self._generations.pop(reply.id, None):
             generation._open.discard(reply.id)
             generation._take(error)
@@ -241,7 +254,8 @@ class WorkerClient(asyncio.SubprocessProtocol):
 
     def _send(self, message: m.Request) -> None:
         assert self._stdin is not None, "the worker has not started"
-        self._stdin.write(m.frame(message))
+        if not self._stdin.is_closing():  # if it is, `connection_lost` will tell whoever waits for an answer
+            self._stdin.write(m.frame(message))
 
     def _check_alive(self) -> None:
         if not self.is_alive:

@@ -92,6 +92,7 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     eos: str
     has_infill: bool
     system_info: str
+    single_row_threads: int = 1
 
 
 class Accepted(msgspec.Struct, tag=True, frozen=True):
@@ -174,13 +175,12 @@ class Unframer:
     def feed(self, data: bytes) -> Iterator[bytes]:
         """The bodies that are complete now. Raises EngineError for a length that no message has."""
         self._buffer += data
-        start = 0
-        while len(self._buffer) - start >= _HEADER:
-            end = start + _HEADER + int.from_bytes(self._buffer[start : start + _HEADER], "little")
-            if end - start > MAX_MESSAGE:
-                raise EngineError(f"a message of {end - start} bytes arrived from the other process")
+        while len(self._buffer) >= _HEADER:
+            end = _HEADER + int.from_bytes(self._buffer[:_HEADER], "little")
+            if end > MAX_MESSAGE:
+                raise EngineError(f"a message of {end} bytes arrived from the other process")
             if end > len(self._buffer):
                 break
-            yield bytes(self._buffer[start + _HEADER : end])
-            start = end
-        del self._buffer[:start]
+            body = bytes(self._buffer[_HEADER:end])
+            del self._buffer[:end]  # before it is read: a message that its reader fails over must not come again
+            yield body

@@ -19,6 +19,7 @@ from localchat.engine.engine import Engine
 from localchat.engine.sequence import Sequence
 from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull
 from localchat.llama import library
+from localchat.llama.calibration import calibrate
 from localchat.llama.context import Context, ContextParams
 from localchat.llama.model import Model
 from localchat.llama.sampler import Sampler
@@ -181,6 +182,7 @@ def load(request: m.Load) -> tuple[Context, m.Loaded]:
         flash_attn=request.flash_attn,
     )
     context = Context(model, params)
+    single_row_threads = calibrate(context, request.threads)
     vocabulary = model.vocabulary
     info = m.Loaded(
         n_ctx=context.n_ctx,
@@ -192,6 +194,7 @@ def load(request: m.Load) -> tuple[Context, m.Loaded]:
         bos=vocabulary.text(vocabulary.bos),
         eos=vocabulary.text(vocabulary.eos),
         has_infill=vocabulary.has_infill,
+        single_row_threads=single_row_threads,
         system_info=library.system_info(),
     )
     return context, info

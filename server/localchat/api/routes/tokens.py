@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from localchat.api.dependencies import Pool, ignored_header
 from localchat.api.responses import error_responses
@@ -13,11 +13,11 @@ router = APIRouter(tags=["tokens"])
 
 
 @router.post("/v1/tokenize", responses=error_responses(400, 404, 500, 503))
-async def tokenize(body: TokenizeRequest, pool: Pool) -> TokenizeReply:
+async def tokenize(body: TokenizeRequest, response: Response, pool: Pool) -> TokenizeReply:
     """Cut a text, or the prompt of a conversation, into tokens."""
     if (body.text is None) == (body.messages is None):
         raise InvalidRequest("give either text or messages", param="text")
-    ignored_header(body)
+    response.headers.update(ignored_header(body))
     model = await pool.get(body.model)
     if body.messages is not None:
         text = model.render([turn.to_message() for turn in body.messages])

@@ -44,7 +44,7 @@ class CompletionRequest(SamplingFields):
         many = [prompt] if isinstance(prompt, str) or (prompt and isinstance(prompt[0], int)) else prompt
         if not many or len(many) > MAX_PROMPTS:
             raise InvalidRequest(f"prompt must hold 1 to {MAX_PROMPTS} prompts, not {len(many)}", param="prompt")
-        for token in (token for one in many if not isinstance(one, str) for token in one):
+        for token in [token for one in many if isinstance(one, list) for token in one]:
             check_token_id(token, "prompt")
         return many  # type: ignore[return-value]
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from localchat.api.schemas.policy import Body, Ours, Refused
+from localchat.api.schemas.types import MAX_INT, Text
 from localchat.errors import InvalidRequest
 from localchat.sampling_params import MAX_SEED, MAX_STOPS
 
@@ -27,7 +28,7 @@ class SamplingFields(Body):
     frequency_penalty: float | None = Field(None, description="-2 to 2.")
     logit_bias: dict[str, float] | None = Field(None, description="Token id to -100…100; -100 bans the token.")
     seed: int | None = Field(None, description="Same seed, same request, alone on the machine: same text.")
-    stop: str | list[str] | None = Field(None, description=f"Up to {MAX_STOPS} strings; none is part of the text.")
+    stop: Text | list[Text] | None = Field(None, description=f"Up to {MAX_STOPS} strings; none is part of the text.")
 
     top_k: Annotated[int | None, Ours()] = Field(None, description="0 is off.")
     min_p: Annotated[float | None, Ours()] = Field(None, description="0 is off.")
@@ -44,7 +45,7 @@ class SamplingFields(Body):
     dry_base: Annotated[float | None, Ours()] = Field(None, description="Growth of DRY's penalty.")
     dry_allowed_length: Annotated[int | None, Ours()] = Field(None, description="Repeats that DRY lets pass.")
     dry_penalty_last_n: Annotated[int | None, Ours()] = Field(None, description="Tokens looked back on; -1 is all.")
-    dry_sequence_breakers: Annotated[list[str] | None, Ours()] = Field(None, description="What ends a repeat.")
+    dry_sequence_breakers: Annotated[list[Text] | None, Ours()] = Field(None, description="What ends a repeat.")
     xtc_probability: Annotated[float | None, Ours()] = Field(None, description="0 is off.")
     xtc_threshold: Annotated[float | None, Ours()] = Field(None, description="Least probability XTC removes.")
     ignore_eos: Annotated[bool | None, Ours()] = Field(None, description="Never choose a token that ends the reply.")
@@ -78,6 +79,15 @@ class SamplingFields(Body):
 
 def _biases(given: dict[str, float]) -> dict[int, float]:
     try:
-        return {int(token): float(bias) for token, bias in given.items()}
+        biases = {int(token): bias for token, bias in given.items()}
     except ValueError:
         raise InvalidRequest("logit_bias must have token ids as keys", param="logit_bias") from None
+    for token in biases:
+        check_token_id(token, "logit_bias")
+    return biases
+
+
+def check_token_id(token: int, param: str) -> None:
+    """Refuse what is no token in any vocabulary; the worker knows its own. Raises InvalidRequest."""
+    if not 0 <= token <= MAX_INT:
+        raise InvalidRequest(f"token id {token} is not in any vocabulary", param=param)

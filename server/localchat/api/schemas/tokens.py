@@ -6,13 +6,14 @@ from pydantic import BaseModel, Field
 
 from localchat.api.schemas.chat import Turn
 from localchat.api.schemas.policy import Body
+from localchat.api.schemas.types import Text, TokenId
 
 
 class TokenizeRequest(Body):
     """A text, or a conversation, to count or cut into tokens."""
 
     model: str = Field(description="An id of GET /v1/models.")
-    text: str | None = Field(None, description="The text; or give messages.")
+    text: Text | None = Field(None, description="The text; or give messages.")
     messages: list[Turn] | None = Field(None, min_length=1, description="The conversation, as chat would prompt it.")
     add_special: bool = Field(False, description="Put BOS in front of a text, where the model wants one.")
     parse_special: bool = Field(False, description="Read <|im_end|> and its like in a text as the tokens they name.")
@@ -30,7 +31,7 @@ class DetokenizeRequest(Body):
     """Token ids to spell out."""
 
     model: str = Field(description="An id of GET /v1/models.")
-    tokens: list[int] = Field(description="Token ids.")
+    tokens: list[TokenId] = Field(description="Token ids.")
 
 
 class DetokenizeReply(BaseModel):

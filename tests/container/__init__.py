@@ -1,0 +1,1 @@
+"""Checks of the container files, as far as they go without a container engine."""

@@ -1,0 +1,1 @@
+"""The whole program with the embedded model, over real HTTP."""

@@ -1,0 +1,157 @@
+"""A model that says what a test wants, and finds fault with every call that llama.cpp would not forgive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from localchat.engine.seam import Logits
+from localchat.errors import EngineError
+
+Follow = Callable[[Sequence[int]], int]
+"""The token that the model finds likeliest after these."""
+
+END = 256
+SIZE = 257
+LIKELY = 6.0
+"""Logit of the token that follows; all others have 0."""
+
+
+class ScriptedVocabulary:
+    """Every byte is a token; one more ends a reply."""
+
+    size = SIZE
+    end_tokens = frozenset({END})
+
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        if token == END:
+            return b"<end>" if special else b""
+        return bytes([token])
+
+
+class ScriptedBatch:
+    """Rows as (sequence, position, tokens, rows of logits); asserts that they could be decoded in one pass."""
+
+    def __init__(self, capacity: int, n_ctx: int, parallel: int) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self.chunks: list[tuple[int, int, list[int], int]] = []
+        self._n_ctx = n_ctx
+        self._parallel = parallel
+
+    def clear(self) -> None:
+        self.size, self.chunks = 0, []
+
+    def add(self, sequence: int, position: int, tokens: Sequence[int], *, last: bool, every: bool = False) -> None:
+        assert tokens, "no tokens"
+        assert 0 <= sequence < self._parallel, f"sequence {sequence} of {self._parallel}"
+        assert not self.chunks or self.chunks[-1][0] < sequence, "sequences do not ascend"
+        assert position + len(tokens) <= self._n_ctx, f"{position + len(tokens)} tokens in a context of {self._n_ctx}"
+        self.size += len(tokens)
+        assert self.size <= self.capacity, f"{self.size} rows in a batch of {self.capacity}"
+        self.chunks.append((sequence, position, list(tokens), len(tokens) if every else int(last)))
+
+
+class ScriptedContext:
+    """Keeps the tokens of each sequence, as a KV cache would.
+
+    `steps` has the (sequence, position, count) of each decode. Logits go bad with the next decode, as llama.cpp's do.
+    """
+
+    def __init__(
+        self, follow: Follow, *, n_ctx: int = 256, parallel: int = 4, capacity: int = 64, can_cut: bool = True
+    ) -> None:
+        self.n_ctx = n_ctx
+        self.parallel = parallel
+        self.can_cut = can_cut
+        self.vocabulary = ScriptedVocabulary()
+        self.batch = ScriptedBatch(capacity, n_ctx, parallel)
+        self.kv: list[list[int]] = [[] for _ in range(parallel)]
+        self.steps: list[list[tuple[int, int, int]]] = []
+        self.failures = 0
+        self._follow = follow
+        self._logits = np.empty((0, SIZE), np.float32)
+
+    def fail_next(self, times: int = 1) -> None:
+        """Let the next decodes fail, after some of their rows are stored."""
+        self.failures = times
+
+    def decode(self) -> None:
+        self._logits.fill(np.nan)
+        assert self.batch.chunks, "nothing to decode"
+        self.steps.append([(sequence, position, len(tokens)) for sequence, position, tokens, _ in self.batch.chunks])
+        if self.failures:
+            self.failures -= 1
+            sequence, _, tokens, _ = self.batch.chunks[0]
+            self.kv[sequence] += tokens[:1]
+            raise EngineError("llama_decode returned -3")
+        rows = [row for chunk in self.batch.chunks for row in self._compute(*chunk)]
+        self._logits = np.array(rows, np.float32).reshape(len(rows), SIZE)
+
+    def _compute(self, sequence: int, position: int, tokens: Sequence[int], wanted: int) -> list[Logits]:
+        held = self.kv[sequence]
+        assert position == len(held), f"position {position} of sequence {sequence}, which has {len(held)} tokens"
+        held += tokens
+        return [self.row(held[: len(held) - behind]) for behind in range(wanted - 1, -1, -1)]
+
+    def row(self, tokens: Sequence[int]) -> Logits:
+        """The logits after these tokens."""
+        logits = np.zeros(SIZE, np.float32)
+        logits[self._follow(tokens)] = LIKELY
+        return logits
+
+    def logits(self, rows: int) -> Logits:
+        assert rows == len(self._logits), f"{rows} rows of logits, {len(self._logits)} were computed"
+        return self._logits
+
+    def keep(self, sequence: int, length: int) -> bool:
+        assert 0 < length <= len(self.kv[sequence]), f"{length} tokens of {len(self.kv[sequence])}"
+        if not self.can_cut and length < len(self.kv[sequence]):
+            return False
+        del self.kv[sequence][length:]
+        return True
+
+    def drop(self, sequence: int) -> None:
+        self.kv[sequence].clear()
+
+    def length(self, sequence: int) -> int:
+        return len(self.kv[sequence])
+
+
+class Greedy:
+    """Takes the likeliest token; remembers what it was told of."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def sample(self, logits: Logits) -> int:
+        assert logits.shape == (SIZE,), f"a row of shape {logits.shape}"
+        assert not np.isnan(logits).any(), "logits of an earlier decode"
+        return int(logits.argmax())
+
+    def accept(self, tokens: Iterable[int]) -> None:
+        self.seen.extend(tokens)
+
+
+def replies(script: Mapping[str, str | bytes]) -> Follow:
+    """A model that answers each prompt with its text, then ends. The longest prompt that fits counts."""
+    answers = {prompt.encode(): reply.encode() if isinstance(reply, str) else reply for prompt, reply in script.items()}
+
+    def follow(tokens: Sequence[int]) -> int:
+        read = bytes(tokens)
+        prompt = max((prompt for prompt in answers if read.startswith(prompt)), key=len, default=None)
+        if prompt is None:
+            return 0
+        said = len(read) - len(prompt)
+        return answers[prompt][said] if said < len(answers[prompt]) else END
+
+    return follow
+
+
+def babble(tokens: Sequence[int]) -> int:
+    """A letter that hangs on every token so far, so that no wrong memory can go unseen; it never ends."""
+    state = 7
+    for token in tokens:
+        state = (state * 31 + token + 1) % 1_000_003
+    return ord("a") + state % 26

@@ -1,0 +1,237 @@
+"""What the next step computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence as Items
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from localchat.engine.detokenizer import Detokenizer
+from localchat.engine.scheduler import PROMPT_LOGPROBS_CHUNK, Chunk, Scheduler
+from localchat.engine.sequence import Sequence, Status
+from localchat.engine.slots import Slots
+
+from .scripted import Greedy
+
+
+def make(id: int, length: int, *, first: int | None = None, prompt_logprobs: bool = False) -> Sequence:
+    """A sequence with a prompt of this many tokens, all its own."""
+    tokens = [1000 * (first or id) + i for i in range(length)]
+    return Sequence(
+        id, tokens, max_tokens=1000, sampler=Greedy(), detokenizer=Detokenizer(), prompt_logprobs=prompt_logprobs
+    )
+
+
+def make_scheduler(*, slots: int = 4, budget: int = 32, can_cut: bool = True) -> Scheduler:
+    return Scheduler(Slots(slots, can_cut=can_cut), budget=budget)
+
+
+def compute(chunks: Items[Chunk]) -> None:
+    """What the engine does with a step, the model aside: each sequence that has caught up gets a token."""
+    for chunk in chunks:
+        assert chunk.start == chunk.sequence.computed, "a gap"
+        chunk.sequence.computed += chunk.count
+        if chunk.catches_up:
+            chunk.sequence.tokens.append(0)
+
+
+def step(scheduler: Scheduler) -> dict[int, int]:
+    """Run a step; how many tokens of each sequence it computed."""
+    chunks = scheduler.schedule()
+    compute(chunks)
+    return {chunk.sequence.id: chunk.count for chunk in chunks}
+
+
+def start(scheduler: Scheduler, *sequences: Sequence) -> None:
+    for sequence in sequences:
+        scheduler.add(sequence)
+
+
+def test_prompt_within_the_budget_is_read_in_one_step() -> None:
+    scheduler = make_scheduler()
+    start(scheduler, make(1, 10))
+    assert step(scheduler) == {1: 10}
+    assert step(scheduler) == {1: 1}
+    assert step(scheduler) == {1: 1}
+
+
+def test_long_prompt_is_chunked_while_the_others_decode_every_step() -> None:
+    scheduler = make_scheduler(budget=32)
+    start(scheduler, make(1, 5), make(2, 5))
+    step(scheduler)
+    start(scheduler, make(3, 100))
+    steps = [step(scheduler) for _ in range(5)]
+    assert steps == [{1: 1, 2: 1, 3: 30}] * 3 + [{1: 1, 2: 1, 3: 10}] + [{1: 1, 2: 1, 3: 1}]
+
+
+def test_decoding_sequences_come_first_even_where_they_fill_the_budget() -> None:
+    scheduler = make_scheduler(slots=4, budget=4)
+    start(scheduler, *(make(id, 1) for id in (1, 2, 3)))
+    step(scheduler)
+    start(scheduler, make(4, 9))
+    assert step(scheduler) == {1: 1, 2: 1, 3: 1, 4: 1}
+
+
+def test_prompt_waits_while_the_budget_is_used_up() -> None:
+    scheduler = make_scheduler(slots=4, budget=2)
+    start(scheduler, make(1, 1), make(2, 1))
+    step(scheduler)
+    late = make(3, 5)
+    start(scheduler, late)
+    assert step(scheduler) == {1: 1, 2: 1}
+    assert late.status is Status.WAITING
+
+
+def test_prompts_are_read_first_come_first_served() -> None:
+    scheduler = make_scheduler(budget=32)
+    start(scheduler, make(1, 50), make(2, 20), make(3, 20))
+    assert step(scheduler) == {1: 32}
+    assert step(scheduler) == {1: 18, 2: 14}
+    assert step(scheduler) == {1: 1, 2: 6, 3: 20}
+
+
+def test_sequence_without_a_slot_waits_for_one() -> None:
+    scheduler = make_scheduler(slots=2)
+    first, second, third = make(1, 3), make(2, 3), make(3, 3)
+    start(scheduler, first, second, third)
+    assert step(scheduler) == {1: 3, 2: 3}
+    assert list(scheduler.waiting) == [third]
+    scheduler.finish(first, "stop")
+    assert step(scheduler) == {2: 1, 3: 3}
+
+
+def test_chunks_come_by_ascending_slot() -> None:
+    scheduler = make_scheduler(slots=4)
+    sequences = [make(id, 3) for id in range(1, 5)]
+    start(scheduler, *sequences)
+    step(scheduler)
+    scheduler.finish(sequences[1], "stop")
+    start(scheduler, make(5, 3))
+    chunks = scheduler.schedule()
+    assert [chunk.sequence.slot for chunk in chunks] == [0, 1, 2, 3]
+    assert [chunk.sequence.id for chunk in chunks] == [1, 5, 3, 4]
+
+
+def test_chunk_that_leaves_nothing_catches_up() -> None:
+    scheduler = make_scheduler(budget=8)
+    start(scheduler, make(1, 12))
+    (chunk,) = scheduler.schedule()
+    assert (chunk.start, chunk.count, chunk.catches_up) == (0, 8, False)
+    compute([chunk])
+    (chunk,) = scheduler.schedule()
+    assert (chunk.start, chunk.count, chunk.catches_up) == (8, 4, True)
+
+
+def test_shared_prefix_is_not_computed_again() -> None:
+    scheduler = make_scheduler(slots=1)
+    first = make(1, 20)
+    start(scheduler, first)
+    step(scheduler)
+    scheduler.finish(first, "stop")
+    again = make(2, 25, first=1)
+    start(scheduler, again)
+    (chunk,) = scheduler.schedule()
+    assert (chunk.start, chunk.count, again.cached) == (20, 5, 20)
+
+
+def test_prompt_logprobs_are_read_from_the_start_in_small_chunks() -> None:
+    scheduler = make_scheduler(slots=1, budget=512)
+    first = make(1, 200)
+    start(scheduler, first)
+    step(scheduler)
+    scheduler.finish(first, "stop")
+    start(scheduler, make(2, 150, first=1, prompt_logprobs=True))
+    limit = PROMPT_LOGPROBS_CHUNK
+    assert [step(scheduler) for _ in range(4)] == [{2: limit}, {2: limit}, {2: 150 - 2 * limit}, {2: 1}]
+
+
+def test_prompt_logprobs_leave_the_rest_of_the_budget_to_others() -> None:
+    scheduler = make_scheduler(budget=512)
+    start(scheduler, make(1, 100, prompt_logprobs=True), make(2, 100))
+    assert step(scheduler) == {1: PROMPT_LOGPROBS_CHUNK, 2: 100}
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2], ids=["queued", "prefilling", "decoding"])
+def test_finish_frees_a_sequence_wherever_it_is(steps: int) -> None:
+    scheduler = make_scheduler(slots=1, budget=8)
+    sequence = make(1, 12)
+    start(scheduler, sequence)
+    for _ in range(steps):
+        step(scheduler)
+    scheduler.finish(sequence, "abort")
+    assert sequence.is_finished
+    assert sequence.finish_reason == "abort"
+    assert scheduler.is_idle
+    assert scheduler.slots.has_free
+    assert scheduler.slots.cached_tokens == (0, 8, 12)[steps]
+    start(scheduler, make(2, 5))
+    assert step(scheduler) == {2: 5}
+
+
+def test_finished_sequence_leaves_what_is_computed_of_it() -> None:
+    scheduler = make_scheduler(slots=1)
+    sequence = make(1, 5)
+    start(scheduler, sequence)
+    for _ in range(3):
+        step(scheduler)
+    scheduler.finish(sequence, "stop")
+    assert len(sequence.tokens) == 8
+    assert scheduler.slots[0].tokens == sequence.tokens[:7]  # the last token was chosen, never computed
+
+
+def test_sequence_cannot_finish_twice() -> None:
+    scheduler = make_scheduler()
+    sequence = make(1, 5)
+    start(scheduler, sequence)
+    scheduler.finish(sequence, "abort")
+    with pytest.raises(AssertionError, match="sequence 1 has finished already"):
+        scheduler.finish(sequence, "abort")
+
+
+def test_idle_is_neither_waiting_nor_running() -> None:
+    scheduler = make_scheduler()
+    assert scheduler.is_idle
+    assert scheduler.schedule() == []
+    sequence = make(1, 3)
+    start(scheduler, sequence)
+    assert not scheduler.is_idle
+    step(scheduler)
+    assert not scheduler.is_idle
+
+
+@given(
+    slots=st.integers(1, 5),
+    extra=st.integers(0, 12),
+    arrivals=st.lists(st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=3), max_size=8),
+    lifetimes=st.lists(st.integers(1, 6), min_size=24, max_size=24),
+)
+def test_rules_hold_whatever_arrives(
+    slots: int, extra: int, arrivals: list[list[tuple[int, bool]]], lifetimes: list[int]
+) -> None:
+    scheduler = make_scheduler(slots=slots, budget=slots + extra)
+    submitted: list[Sequence] = []
+    started: list[int] = []
+    rounds = 0
+    while rounds < len(arrivals) or not scheduler.is_idle:
+        for length, prompt_logprobs in arrivals[rounds] if rounds < len(arrivals) else ():
+            submitted.append(make(len(submitted), length, prompt_logprobs=prompt_logprobs))
+            scheduler.add(submitted[-1])
+        decoding = {sequence.id for sequence in scheduler.running if sequence.is_decoding}
+        chunks = scheduler.schedule()
+        served = [chunk.sequence.id for chunk in chunks]
+        places = [chunk.sequence.slot for chunk in chunks]
+        assert sum(chunk.count for chunk in chunks) <= scheduler.budget
+        assert all(chunk.count > 0 for chunk in chunks)
+        assert places == sorted(set(places))
+        assert decoding <= set(served), "an arrival took the row of a running sequence"
+        started += sorted(set(served) - set(started))
+        compute(chunks)
+        for sequence in list(scheduler.running):
+            if sequence.output_length >= lifetimes[sequence.id % len(lifetimes)]:
+                scheduler.finish(sequence, "length")
+        rounds += 1
+        assert rounds < 1000, "somebody starves"
+    assert started == [sequence.id for sequence in submitted], "not first come, first served"
+    assert all(sequence.is_finished for sequence in submitted)

@@ -1,0 +1,1 @@
+"""Tests of what imports llama.cpp; a package for the sake of `stock`."""
