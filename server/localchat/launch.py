@@ -63,6 +63,7 @@ def prepare(settings: Settings, registry: Registry, machine: Machine, progress: 
         flash_attn=plan.flash_attn,
         mmap=settings.mmap,
         queue_size=settings.queue_size,
+        outputs=plan.outputs,
     )
     return Launch(
         choice=choice, path=path, plan=plan, template=template, load=load, fingerprint=_fingerprint(choice, path)

@@ -36,13 +36,13 @@ class Usage:
 class Engine:
     """Runs many sequences over one context. Not thread-safe."""
 
-    def __init__(self, context: Context, *, budget: int) -> None:
+    def __init__(self, context: Context, *, budget: int, outputs: int | None = None) -> None:
         self.n_ctx = context.n_ctx
         self.vocabulary = context.vocabulary
         self._end_tokens = context.vocabulary.end_tokens
         self._runner = Runner(context)
         self._slots = Slots(context.parallel, can_cut=context.can_cut)
-        self._scheduler = Scheduler(self._slots, budget=budget)
+        self._scheduler = Scheduler(self._slots, budget=budget, outputs=outputs)
         self._sequences: dict[int, Sequence] = {}
 
     @property

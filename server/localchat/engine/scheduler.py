@@ -10,9 +10,6 @@ from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
 from localchat.outputs import FinishReason
 
-PROMPT_LOGPROBS_CHUNK = 64
-"""Prompt tokens of one step when each needs a row of logits: a row of 150k floats is 0.6 MB."""
-
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -31,13 +28,17 @@ class Chunk:
 class Scheduler:
     """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.
 
-    Those that decode come first and always fit; prompts share what is left of the step's budget, first come, first
-    served, in chunks.
+    Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, first come,
+    first served, in chunks. `outputs` bounds the rows whose logits a step may ask for.
     """
 
-    def __init__(self, slots: Slots, *, budget: int) -> None:
+    def __init__(self, slots: Slots, *, budget: int, outputs: int | None = None) -> None:
         self.slots = slots
         self.budget = budget
+        # Each slot may want the logits of its last row; the others are for prompts that want those of every row.
+        self._prompt_outputs = budget if outputs is None else outputs - slots.count
+        assert self._prompt_outputs >= 0, f"{outputs} rows of logits cannot serve {slots.count} slots"
+        self._outputs_left = 0
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
 
@@ -54,6 +55,7 @@ class Scheduler:
         """The chunks of the next step, by ascending slot."""
         chunks = [Chunk(s, s.computed, 1) for s in self.running if s.is_decoding]
         left = self.budget - len(chunks)
+        self._outputs_left = self._prompt_outputs
         for sequence in self.running:
             if left > 0 and not sequence.is_decoding:
                 left -= self._append(chunks, sequence, left)
@@ -81,10 +83,11 @@ class Scheduler:
         sequence.status = Status.RUNNING
         self.running.append(sequence)
 
-    @staticmethod
-    def _append(chunks: list[Chunk], sequence: Sequence, left: int) -> int:
+    def _append(self, chunks: list[Chunk], sequence: Sequence, left: int) -> int:
         count = min(sequence.wanted, left)
         if sequence.prompt_logprobs:
-            count = min(count, PROMPT_LOGPROBS_CHUNK)
-        chunks.append(Chunk(sequence, sequence.computed, count))
+            count = min(count, self._outputs_left)
+            self._outputs_left -= count
+        if count:
+            chunks.append(Chunk(sequence, sequence.computed, count))
         return count

@@ -21,8 +21,10 @@ SMALLEST_CONTEXT = 512
 UNKNOWN_CONTEXT = 2048
 # A context of so many tokens is worth most of the memory, or keeping the whole model on the GPU for.
 WORTHWHILE_CONTEXT = 4096
-# Rows of logits for each sequence: the next token's, and those of 15 guesses when tokens are drafted.
+# Rows of logits: for each sequence the next token's, and those of 15 guesses when tokens are drafted.
 OUTPUTS_PER_SEQUENCE = 16
+# At least so many, for prompts whose every token's probability is asked for.
+LEAST_OUTPUTS = 64
 # VRAM that the driver, the screen and cuBLAS's own buffers take after the probe.
 VRAM_RESERVE = GIB
 
@@ -133,7 +135,7 @@ class _Planner:
         parallel = settings.parallel
         batch = min(settings.batch_size, n_ctx * parallel)
         ubatch = min(batch, settings.ubatch_size)
-        outputs = min(batch, parallel * OUTPUTS_PER_SEQUENCE)
+        outputs = max(parallel, min(batch, max(LEAST_OUTPUTS, parallel * OUTPUTS_PER_SEQUENCE)))
         if self._header.is_encoder_only or self._header.is_encoder_decoder:
             # An encoder sees the whole text at once, and gives a row for every token.
             batch = ubatch = outputs = max(ubatch, n_ctx)

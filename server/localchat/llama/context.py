@@ -29,6 +29,8 @@ class ContextParams:
     kv_type: str = "f16"
     kv_unified: bool = False
     flash_attn: str = "auto"
+    outputs: int = 0
+    """Rows of one decode whose logits may be asked for; llama.cpp aborts beyond it. 0 is every row."""
 
 
 class Context:
@@ -46,6 +48,7 @@ class Context:
         self.batch = Batch(int(C.llama_n_batch(self.pointer)))
         self.n_ctx: int = min(int(C.llama_n_ctx_seq(self.pointer)), params.n_ctx)
         self.parallel = params.parallel
+        self.outputs = params.outputs or self.batch.capacity
         self.can_cut = not model.forgets
         self._memory = C.llama_get_memory(self.pointer)
         self._logits = np.empty((0, self.vocabulary.size), np.float32)
@@ -107,5 +110,6 @@ def _native(params: ContextParams) -> C.llama_context_params:
     native.type_k = native.type_v = GGML_TYPES[params.kv_type]
     native.kv_unified = params.kv_unified
     native.flash_attn_type = _FLASH_ATTENTION[params.flash_attn]
+    native.n_outputs_max = params.outputs
     native.no_perf = True
     return native

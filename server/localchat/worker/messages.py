@@ -29,6 +29,7 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     flash_attn: str
     mmap: bool
     queue_size: int
+    outputs: int
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):

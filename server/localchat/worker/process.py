@@ -54,10 +54,12 @@ class Intake:
         self.inbox: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
 
     def read(self, requests: Iterator[m.Request]) -> None:
-        """The intake thread: handle messages until there are no more."""
-        for request in requests:
-            self.handle(request)
-        self.inbox.put(None)
+        """The intake thread: handle messages until there are no more. Ends the process however it ends itself."""
+        try:
+            for request in requests:
+                self.handle(request)
+        finally:
+            self.inbox.put(None)
 
     def handle(self, message: m.Request) -> None:
         """Answer a message, or pass on a job; an error becomes a reply."""
@@ -180,6 +182,7 @@ def load(request: m.Load) -> tuple[Context, m.Loaded]:
         kv_type=request.kv_type,
         kv_unified=request.kv_unified,
         flash_attn=request.flash_attn,
+        outputs=request.outputs,
     )
     context = Context(model, params)
     single_row_threads = calibrate(context, request.threads)
@@ -220,7 +223,7 @@ def main() -> None:
     except LocalchatError as error:
         output.send(m.Failed.of(0, error))
         sys.exit(1)
-    engine = Engine(context, budget=context.batch.capacity)
+    engine = Engine(context, budget=context.batch.capacity, outputs=context.outputs)
     intake = Intake(engine, context, output, request.queue_size)
     threading.Thread(target=intake.read, args=(requests,), name="intake", daemon=True).start()
     output.send(info)

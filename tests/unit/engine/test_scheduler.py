@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localchat.engine.detokenizer import Detokenizer
-from localchat.engine.scheduler import PROMPT_LOGPROBS_CHUNK, Chunk, Scheduler
+from localchat.engine.scheduler import Chunk, Scheduler
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
 
@@ -24,8 +24,8 @@ def make(id: int, length: int, *, first: int | None = None, prompt_logprobs: boo
     )
 
 
-def make_scheduler(*, slots: int = 4, budget: int = 32, can_cut: bool = True) -> Scheduler:
-    return Scheduler(Slots(slots, can_cut=can_cut), budget=budget)
+def make_scheduler(*, slots: int = 4, budget: int = 32, can_cut: bool = True, outputs: int | None = None) -> Scheduler:
+    return Scheduler(Slots(slots, can_cut=can_cut), budget=budget, outputs=outputs)
 
 
 def compute(chunks: Items[Chunk]) -> None:
@@ -136,21 +136,32 @@ def test_shared_prefix_is_not_computed_again() -> None:
     assert (chunk.start, chunk.count, again.cached) == (20, 5, 20)
 
 
-def test_prompt_logprobs_are_read_from_the_start_in_small_chunks() -> None:
-    scheduler = make_scheduler(slots=1, budget=512)
+def test_prompt_logprobs_are_read_from_the_start_in_chunks_of_the_rows_of_logits_there_are() -> None:
+    scheduler = make_scheduler(slots=1, budget=512, outputs=65)
     first = make(1, 200)
     start(scheduler, first)
     step(scheduler)
     scheduler.finish(first, "stop")
     start(scheduler, make(2, 150, first=1, prompt_logprobs=True))
-    limit = PROMPT_LOGPROBS_CHUNK
+    limit = 65 - 1
     assert [step(scheduler) for _ in range(4)] == [{2: limit}, {2: limit}, {2: 150 - 2 * limit}, {2: 1}]
 
 
 def test_prompt_logprobs_leave_the_rest_of_the_budget_to_others() -> None:
-    scheduler = make_scheduler(budget=512)
+    scheduler = make_scheduler(budget=512, outputs=68)
     start(scheduler, make(1, 100, prompt_logprobs=True), make(2, 100))
-    assert step(scheduler) == {1: PROMPT_LOGPROBS_CHUNK, 2: 100}
+    assert step(scheduler) == {1: 64, 2: 100}
+
+
+def test_no_step_asks_for_more_rows_of_logits_than_there_are() -> None:
+    scheduler = make_scheduler(slots=3, budget=512, outputs=20)
+    start(scheduler, *(make(id, 30, prompt_logprobs=True) for id in (1, 2, 3)))
+    for _ in range(12):
+        chunks = scheduler.schedule()
+        every = sum(chunk.count for chunk in chunks if not chunk.sequence.is_decoding)
+        assert every + sum(chunk.sequence.is_decoding for chunk in chunks) <= 20
+        compute(chunks)
+    assert all(sequence.is_decoding for sequence in scheduler.running)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2], ids=["queued", "prefilling", "decoding"])

@@ -45,7 +45,7 @@ def test_given_sizes_are_kept() -> None:
 
 def test_batch_is_no_larger_than_the_context() -> None:
     got = plan(SMOLLM2, ctx_size=64, parallel=2)
-    assert (got.batch, got.ubatch, got.outputs) == (128, 128, 32)
+    assert (got.batch, got.ubatch, got.outputs) == (128, 128, 64)
 
 
 @pytest.mark.parametrize("free", [7, 8, 9, 10])

@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 
 def load(path: str) -> Load:
-    return Load(path, 64, 2, 16, 16, 1, 0, "f16", False, "auto", True, 8)
+    return Load(path, 64, 2, 16, 16, 1, 0, "f16", False, "auto", True, 8, 4)
 
 
 def prompt(text: str) -> Submit:

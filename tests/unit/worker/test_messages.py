@@ -48,7 +48,7 @@ FINISH = Finish("length", 10, 4, 3, 0.5, 0.25, 1.5, -2.25)
 LOGPROB = TokenLogprob(5, b"\xf0\x9f", -0.5, [Alternative(5, b"\xf0\x9f", -0.5), Alternative(9, b"\xff", -1.5)])
 
 REQUESTS: list[m.Request] = [
-    m.Load("/a/b.gguf", 4096, 4, 512, 256, 2, 99, "q8_0", True, "auto", False, 100),
+    m.Load("/a/b.gguf", 4096, 4, 512, 256, 2, 99, "q8_0", True, "auto", False, 100, 64),
     m.Submit(1, "Hällo 👩‍🚀\x00", SamplingParams()),
     m.Submit(2**40, [0, 49_151], PARAMS, 0, ("a", "\n\n"), False, True, 0, True, "prompt"),
     m.Abort([1, 2, 3]),
