@@ -92,8 +92,8 @@ def measure(server: Running, workload: Workload, seed: int) -> dict[str, Any]:
 
 def llama_bench(binaries: Path, setup: Setup, tokens: int) -> float:
     """Tokens per second of llama.cpp's own decode loop: what HTTP is measured against."""
-    command = [str(binaries / "llama-bench"), "-m", str(setup.model), "-t", str(setup.threads), "-p", "0", "-n", str(tokens),
-               "-r", "2", "-o", "json"]  # fmt: skip
+    command = [str(binaries / "llama-bench"), "-m", str(setup.model), "-t", str(setup.threads)]
+    command += ["-p", "0", "-n", str(tokens), "-r", "2", "-o", "json"]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     rate = float(json.loads(output)[0]["avg_ts"])
     print(f"  llama-bench            decode {rate:.1f} tok/s", flush=True)

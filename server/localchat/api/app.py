@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
 from sse_starlette.sse import AppStatus
 
 from localchat import __version__
@@ -30,12 +31,13 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
 
     # sse-starlette would cut every stream at the first Ctrl-C; `api.server` drains them instead.
     AppStatus.enable_automatic_graceful_drain = False
-    app = FastAPI(
+    app = FastAPIOffline(  # its page at /docs loads nothing from elsewhere
         title="localchat",
         version=__version__,
         description="Open chat models on your own hardware, behind the OpenAI API.",
         lifespan=lifespan,
         redoc_url=None,
+        static_url="/docs/static",
     )
     app.state.pool = pool
     for router in ROUTERS:

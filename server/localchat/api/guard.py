@@ -71,7 +71,7 @@ class Guard:
         raise HostNotAllowed(f"the Host header says {host!r}; if that is this machine, add it to --allowed-hosts")
 
     def _check_key(self, path: str, authorization: str) -> None:
-        if self._api_key is None or path in OPEN_PATHS:
+        if self._api_key is None or path in OPEN_PATHS or path.startswith("/docs/"):
             return
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._api_key.encode()):

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 KEEP_ALIVE_SECONDS = 120
 """Longer than the idle time of any client's connection pool, so that it is never the server who hangs up first."""
+LAST_WORDS_SECONDS = 3
+"""For clients to take the end of their streams once the models have ended; who has not by then is cut off."""
 _POLL_SECONDS = 0.05
 
 
@@ -67,6 +69,7 @@ class Server(uvicorn.Server):
                 access_log=False,
                 lifespan="on",
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=LAST_WORDS_SECONDS,
                 server_header=False,
             )
         )
@@ -78,14 +81,22 @@ class Server(uvicorn.Server):
         self._pool.refuse_new()
         for server in self.servers:
             server.close()
-        waited = 0.0
         if self.server_state.tasks:
             log.info("letting %d requests end; Ctrl-C again stops at once", len(self.server_state.tasks))
-        while self.server_state.tasks and waited < self._drain_seconds and not self.force_exit:
+        await self._requests_end(self._drain_seconds, or_forced=True)
+        await self._pool.close()
+        await self._requests_end(LAST_WORDS_SECONDS, or_forced=False)
+        if self.server_state.tasks:  # clients that stopped reading, or never finished asking
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+        await super().shutdown(sockets)
+
+    async def _requests_end(self, seconds: float, *, or_forced: bool) -> None:
+        """Wait until no request runs, or the time is over, or perhaps until Ctrl-C is pressed again."""
+        waited = 0.0
+        while self.server_state.tasks and waited < seconds and not (or_forced and self.force_exit):
             await asyncio.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
-        await self._pool.close()
-        await super().shutdown(sockets)
 
 
 def _is_loopback(host: str) -> bool:

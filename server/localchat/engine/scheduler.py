@@ -35,9 +35,9 @@ class Scheduler:
     def __init__(self, slots: Slots, *, budget: int, outputs: int | None = None) -> None:
         self.slots = slots
         self.budget = budget
-        # Each slot may want the logits of its last row; the others are for prompts that want those of every row.
-        self._prompt_outputs = budget if outputs is None else outputs - slots.count
-        assert self._prompt_outputs >= 0, f"{outputs} rows of logits cannot serve {slots.count} slots"
+        # Each slot has a row of logits of its own; the others are for prompts that want those of every row.
+        self._spare_outputs = budget if outputs is None else outputs - slots.count
+        assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {slots.count} slots"
         self._outputs_left = 0
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -55,7 +55,7 @@ class Scheduler:
         """The chunks of the next step, by ascending slot."""
         chunks = [Chunk(s, s.computed, 1) for s in self.running if s.is_decoding]
         left = self.budget - len(chunks)
-        self._outputs_left = self._prompt_outputs
+        self._outputs_left = self._spare_outputs
         for sequence in self.running:
             if left > 0 and not sequence.is_decoding:
                 left -= self._append(chunks, sequence, left)
@@ -86,8 +86,7 @@ class Scheduler:
     def _append(self, chunks: list[Chunk], sequence: Sequence, left: int) -> int:
         count = min(sequence.wanted, left)
         if sequence.prompt_logprobs:
-            count = min(count, self._outputs_left)
-            self._outputs_left -= count
-        if count:
-            chunks.append(Chunk(sequence, sequence.computed, count))
+            count = min(count, 1 + self._outputs_left)
+            self._outputs_left -= count - 1
+        chunks.append(Chunk(sequence, sequence.computed, count))
         return count

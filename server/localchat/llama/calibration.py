@@ -1,8 +1,8 @@
 """Finds, once after loading, how many threads a step with a single row is worth.
 
-A single row is bound by memory, not by arithmetic: on few cores the last thread adds little to it, and it takes the core
-on which the API process and the clients would run. The choice is made once, because llama.cpp splits the attention of a
-single row by threads, and sums in another order give another text.
+A single row is bound by memory, not by arithmetic: on few cores the last thread adds little to it, and it takes the
+core on which the API process and the clients would run. The choice is made once, because llama.cpp splits the attention
+of a single row by threads, and sums in another order give another text.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ import ctypes
 import secrets
 import weakref
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Literal
 
 import llama_cpp.llama_cpp as C
 import numpy as np
 from numpy.typing import NDArray
 
-from localchat.llama.candidates import shrink
+from localchat.llama.candidates import above, nucleus, shrink
 from localchat.llama.vocabulary import Vocabulary
 from localchat.sampling_params import MAX_SEED, SamplingParams
 
@@ -35,8 +37,12 @@ class Sampler:
         self._history = _history_length(params, n_ctx)
         self._recent: list[int] = []
         self._plain_argmax = self._greedy and not self._bias and not self._history
-        self._top = _survivors(params)
-        self._chain = _build_chain(params, vocabulary, self._bias, self.seed, n_ctx)
+        self._params = params
+        # Top-p over the whole vocabulary is ours to cut, not the chain's, where nothing changes the logits before it.
+        self._cut = _first_cut(params)
+        self._cuts_nucleus = self._cut == "top_p" and not self._bias and not self._history
+        chained = replace(params, top_p=1.0) if self._cuts_nucleus else params
+        self._chain = build_chain(chained, vocabulary, self._bias, self.seed, n_ctx)
         self._close = weakref.finalize(self, C.llama_sampler_free, self._chain)
         self._array = C.llama_token_data_array()
 
@@ -44,8 +50,7 @@ class Sampler:
         """The next token for a row of logits (vocabulary,), float32. The row is not changed."""
         if self._plain_argmax:
             return int(logits.argmax())
-        touched = self._touched()
-        ids = shrink(logits, self._top + len(touched), touched) if self._top else None
+        ids = self._survivors(logits)
         if ids is None:
             ids = np.arange(logits.size, dtype=np.int32)
         candidates = np.empty(ids.size, _CANDIDATE)
@@ -67,6 +72,18 @@ class Sampler:
                 self._recent.append(token)
         del self._recent[: -self._history or None]
 
+    def _survivors(self, logits: Logits) -> NDArray[np.int32] | None:
+        """Ids of the tokens that the chain may choose; None for all."""
+        cut, touched = self._cut, self._touched()
+        if cut == "top_k":
+            top = 1 if self._greedy else self._params.top_k
+            return shrink(logits, top + len(touched), touched)
+        if self._cuts_nucleus:
+            return nucleus(logits, self._params.top_p)
+        if cut == "min_p" and not touched.size:
+            return above(logits, self._params.min_p)
+        return None
+
     def _touched(self) -> NDArray[np.int32]:
         """Tokens whose logit the chain may change on its own account, so that they must stay candidates."""
         if not self._bias and not self._recent:
@@ -74,13 +91,19 @@ class Sampler:
         return np.fromiter({*self._bias, *self._recent}, np.int32)
 
 
-def _survivors(params: SamplingParams) -> int:
-    """How many candidates the chain's first cut leaves; 0 where that cut needs the whole vocabulary."""
+def _first_cut(params: SamplingParams) -> Literal["top_k", "top_p", "min_p", "none"]:
+    """What first takes candidates away in the chain; "none" where that needs every logit."""
     if params.is_greedy:
-        return 1
+        return "top_k"
     if params.mirostat or params.top_n_sigma > 0:
-        return 0
-    return params.top_k
+        return "none"
+    if params.top_k > 0:
+        return "top_k"
+    if params.typical_p < 1:
+        return "none"
+    if params.top_p < 1:
+        return "top_p"
+    return "min_p" if params.min_p > 0 else "none"
 
 
 def _biases(params: SamplingParams, vocabulary: Vocabulary) -> dict[int, float]:
@@ -102,9 +125,10 @@ def _last_n(value: int, n_ctx: int) -> int:
     return n_ctx if value < 0 else value
 
 
-def _build_chain(
+def build_chain(
     params: SamplingParams, vocabulary: Vocabulary, bias: dict[int, float], seed: int, n_ctx: int
 ) -> C.llama_sampler_p:
+    """llama.cpp's chain for these settings, which the caller frees."""
     chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
 
     def add(init: Callable[..., C.llama_sampler_p], *arguments: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterator
 
@@ -86,7 +87,16 @@ async def test_paths_that_tell_nothing_need_no_key(connect: Connect, path: str) 
         assert (await client.get(path)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/nothing", "/health/", "/docs/x", "//health"])
+async def test_page_at_docs_gets_its_parts_from_here_and_needs_no_key(connect: Connect) -> None:
+    async with connect(api_key="sesame") as client:
+        page = (await client.get("/docs")).text
+        assert "//cdn." not in page
+        parts = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert parts
+        assert {(await client.get(part)).status_code for part in parts} == {200}
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/chat/completions", "/nothing", "/health/", "/docsx", "//health"])
 async def test_every_other_path_needs_a_key(connect: Connect, path: str) -> None:
     async with connect(api_key="sesame") as client:
         assert (await client.get(path)).status_code == 401

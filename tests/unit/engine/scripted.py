@@ -60,13 +60,21 @@ class ScriptedContext:
     """
 
     def __init__(
-        self, follow: Follow, *, n_ctx: int = 256, parallel: int = 4, capacity: int = 64, can_cut: bool = True
+        self,
+        follow: Follow,
+        *,
+        n_ctx: int = 256,
+        parallel: int = 4,
+        capacity: int = 64,
+        outputs: int | None = None,
+        can_cut: bool = True,
     ) -> None:
         self.n_ctx = n_ctx
         self.parallel = parallel
         self.can_cut = can_cut
         self.vocabulary = ScriptedVocabulary()
         self.batch = ScriptedBatch(capacity, n_ctx, parallel)
+        self.outputs = capacity if outputs is None else outputs
         self.kv: list[list[int]] = [[] for _ in range(parallel)]
         self.steps: list[list[tuple[int, int, int]]] = []
         self.failures = 0
@@ -86,6 +94,8 @@ class ScriptedContext:
             sequence, _, tokens, _ = self.batch.chunks[0]
             self.kv[sequence] += tokens[:1]
             raise EngineError("llama_decode returned -3")
+        wanted = sum(chunk[3] for chunk in self.batch.chunks)
+        assert wanted <= self.outputs, f"{wanted} rows of logits, where {self.outputs} are allowed"
         rows = [row for chunk in self.batch.chunks for row in self._compute(*chunk)]
         self._logits = np.array(rows, np.float32).reshape(len(rows), SIZE)
 

@@ -109,7 +109,8 @@ def test_nothing_of_a_stop_leaks(text: str, at: list[int], stops: list[str]) -> 
 @given(narrow, narrow_stops, st.lists(st.binary(max_size=6), max_size=5))
 def test_stopped_is_final(text: str, stops: list[str], more: list[bytes]) -> None:
     detokenizer = Detokenizer(stops)
-    detokenizer.push(text.encode() + stops[0].encode())
+    for letter in text + stops[0]:
+        detokenizer.push(letter.encode())
     assert detokenizer.stopped
     assert "".join(detokenizer.push(piece) for piece in more) + detokenizer.finish() == ""
     assert detokenizer.stopped

@@ -40,9 +40,9 @@ class Result:
 class Driver:
     """An engine over a script, and what has come out of it."""
 
-    def __init__(self, context: ScriptedContext) -> None:
+    def __init__(self, context: ScriptedContext, *, outputs: int | None = None) -> None:
         self.context = context
-        self.engine = Engine(context, budget=context.batch.capacity)
+        self.engine = Engine(context, budget=context.batch.capacity, outputs=outputs)
         self.results: dict[int, Result] = {}
 
     def submit(
@@ -222,6 +222,32 @@ def test_every_decoding_sequence_gets_a_token_each_step_while_a_long_prompt_is_r
         assert driver.results[3].text == ""
     driver.step()
     assert len(driver.results[3].text) == 1
+
+
+@pytest.mark.parametrize("outputs", [3, 4, 20])
+def test_rows_of_logits_are_enough_however_few(outputs: int) -> None:
+    driver = Driver(ScriptedContext(babble, parallel=3, capacity=32, outputs=outputs), outputs=outputs)
+    for id in range(6):
+        driver.submit(id, f"prompt number {id}", max_tokens=3, logprobs=0, prompt_logprobs=id % 3 != 0)
+    steps = 0
+    while not driver.engine.is_idle:
+        driver.step()
+        steps += 1
+        assert steps < 200, "no progress"
+    assert [len(driver.results[id].logprobs) for id in range(6)] == [3, 18, 18] * 2
+
+
+def test_abort_of_a_prompt_that_waits_for_rows_of_logits_leaves_the_books_right() -> None:
+    driver = Driver(ScriptedContext(babble, parallel=2, capacity=32, outputs=6), outputs=6)
+    driver.submit(1, "old words", max_tokens=2)
+    driver.submit(2, "more old words", max_tokens=2)
+    driver.run()
+    driver.submit(3, "a long new prompt", logprobs=0, prompt_logprobs=True)
+    driver.submit(4, "a long new prompt", logprobs=0, prompt_logprobs=True)
+    driver.step()
+    driver.engine.abort(4)
+    driver.engine.abort(3)
+    driver.engine.usage()
 
 
 # The cache.

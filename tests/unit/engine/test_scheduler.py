@@ -37,6 +37,12 @@ def compute(chunks: Items[Chunk]) -> None:
             chunk.sequence.tokens.append(0)
 
 
+def outputs(chunk: Chunk) -> int:
+    """Rows of logits that a chunk asks for."""
+    sequence = chunk.sequence
+    return chunk.count if sequence.prompt_logprobs and not sequence.is_decoding else int(chunk.catches_up)
+
+
 def step(scheduler: Scheduler) -> dict[int, int]:
     """Run a step; how many tokens of each sequence it computed."""
     chunks = scheduler.schedule()
@@ -143,14 +149,20 @@ def test_prompt_logprobs_are_read_from_the_start_in_chunks_of_the_rows_of_logits
     step(scheduler)
     scheduler.finish(first, "stop")
     start(scheduler, make(2, 150, first=1, prompt_logprobs=True))
-    limit = 65 - 1
+    limit = 65
     assert [step(scheduler) for _ in range(4)] == [{2: limit}, {2: limit}, {2: 150 - 2 * limit}, {2: 1}]
 
 
 def test_prompt_logprobs_leave_the_rest_of_the_budget_to_others() -> None:
     scheduler = make_scheduler(budget=512, outputs=68)
     start(scheduler, make(1, 100, prompt_logprobs=True), make(2, 100))
-    assert step(scheduler) == {1: 64, 2: 100}
+    assert step(scheduler) == {1: 65, 2: 100}  # each of the other three slots keeps a row
+
+
+def test_prompt_logprobs_advance_where_each_slot_has_one_row_of_logits_only() -> None:
+    scheduler = make_scheduler(slots=2, budget=512, outputs=2)
+    start(scheduler, make(1, 3, prompt_logprobs=True), make(2, 2, prompt_logprobs=True), make(3, 9))
+    assert [step(scheduler) for _ in range(3)] == [{1: 1, 2: 1}] * 3
 
 
 def test_no_step_asks_for_more_rows_of_logits_than_there_are() -> None:
@@ -158,8 +170,7 @@ def test_no_step_asks_for_more_rows_of_logits_than_there_are() -> None:
     start(scheduler, *(make(id, 30, prompt_logprobs=True) for id in (1, 2, 3)))
     for _ in range(12):
         chunks = scheduler.schedule()
-        every = sum(chunk.count for chunk in chunks if not chunk.sequence.is_decoding)
-        assert every + sum(chunk.sequence.is_decoding for chunk in chunks) <= 20
+        assert sum(map(outputs, chunks)) <= 20
         compute(chunks)
     assert all(sequence.is_decoding for sequence in scheduler.running)
 
@@ -215,13 +226,14 @@ def test_idle_is_neither_waiting_nor_running() -> None:
 @given(
     slots=st.integers(1, 5),
     extra=st.integers(0, 12),
+    spare=st.integers(0, 12),
     arrivals=st.lists(st.lists(st.tuples(st.integers(1, 40), st.booleans()), max_size=3), max_size=8),
     lifetimes=st.lists(st.integers(1, 6), min_size=24, max_size=24),
 )
 def test_rules_hold_whatever_arrives(
-    slots: int, extra: int, arrivals: list[list[tuple[int, bool]]], lifetimes: list[int]
+    slots: int, extra: int, spare: int, arrivals: list[list[tuple[int, bool]]], lifetimes: list[int]
 ) -> None:
-    scheduler = make_scheduler(slots=slots, budget=slots + extra)
+    scheduler = make_scheduler(slots=slots, budget=slots + extra, outputs=slots + spare)
     submitted: list[Sequence] = []
     started: list[int] = []
     rounds = 0
@@ -235,6 +247,7 @@ def test_rules_hold_whatever_arrives(
         places = [chunk.sequence.slot for chunk in chunks]
         assert sum(chunk.count for chunk in chunks) <= scheduler.budget
         assert all(chunk.count > 0 for chunk in chunks)
+        assert sum(map(outputs, chunks)) <= slots + spare
         assert places == sorted(set(places))
         assert decoding <= set(served), "an arrival took the row of a running sequence"
         started += sorted(set(served) - set(started))

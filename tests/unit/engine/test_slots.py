@@ -54,6 +54,13 @@ def test_empty_slot_is_preferred_among_equals() -> None:
     assert slots.take([1, 2, 3]) == (2, 0)
 
 
+def test_slot_that_was_emptied_counts_as_empty() -> None:
+    slots = Slots(2)
+    leave(slots, 0, [9] * 50)
+    leave(slots, 1, [])
+    assert slots.take([1, 2, 3]) == (1, 0)
+
+
 def test_slot_unused_longest_is_given_up_first() -> None:
     slots = Slots(3)
     for slot in (1, 2, 0):

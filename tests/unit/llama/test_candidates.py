@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from localchat.llama.candidates import shrink
+from localchat.llama.candidates import above, nucleus, shrink
 
 Logits = NDArray[np.float32]
 Ids = NDArray[np.int32]
@@ -108,3 +108,22 @@ def test_row_is_not_changed() -> None:
     before = row.copy()
     shrink(row, 10, np.array([3, 1], np.int32))
     np.testing.assert_array_equal(row, before)
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.01, 1), st.floats(0.1, 12))
+def test_nucleus_is_the_fewest_likeliest_tokens_that_reach_the_share(seed: int, top_p: float, spread: float) -> None:
+    logits = np.random.default_rng(seed).normal(0, spread, 1000).astype(np.float32)
+    shares = np.exp(logits.astype(np.float64))
+    shares /= shares.sum()
+    ids = nucleus(logits, top_p)
+    assert shares[ids].sum() >= top_p - 1e-6
+    assert shares[ids[:-1]].sum() <= top_p + 1e-6
+    assert len(set(ids.tolist())) == len(ids)
+    assert shares[ids].min() >= np.delete(shares, ids).max(initial=0) - 1e-12
+
+
+@given(st.integers(0, 2**32 - 1), st.floats(0.001, 1))
+def test_above_keeps_every_token_that_min_p_keeps(seed: int, min_p: float) -> None:
+    logits = np.random.default_rng(seed).normal(0, 3, 1000).astype(np.float32)
+    shares = np.exp(logits.astype(np.float64) - float(logits.max()))
+    assert set(np.flatnonzero(shares >= min_p).tolist()) <= set(above(logits, min_p).tolist())

@@ -252,7 +252,7 @@ def test_banned_token_never_comes(temperature: float) -> None:
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_favoured_token_comes_although_it_is_the_least_likely(temperature: float) -> None:
-    logits = np.arange(6400, 0, -1, dtype=np.float32) / 100
+    logits = np.linspace(64, 0, 6400, dtype=np.float32)
     found = picks(SamplingParams(temperature=temperature, top_k=3, logit_bias={6399: 100}), 10, logits)
     assert found == [6399] * 10
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -52,9 +53,11 @@ def exits() -> list[WorkerClient]:
 
 @pytest.fixture
 async def start(exits: list[WorkerClient]) -> AsyncIterator[Start]:
-    """Starts scripted workers, and sees to it that none is left."""
+    """Starts scripted workers, and sees to it that none is left and that no callback has failed unseen."""
     processes: list[asyncio.Event] = []
     clients: list[WorkerClient] = []
+    unseen: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unseen.append(context))
 
     async def start(path: str = "works", client: type[WorkerClient] = WorkerClient) -> WorkerClient:
         ended = asyncio.Event()
@@ -72,6 +75,10 @@ async def start(exits: list[WorkerClient]) -> AsyncIterator[Start]:
         client.kill()
     for ended in processes:
         await within(ended.wait())
+    clients.clear()
+    exits.clear()
+    gc.collect()  # futures tell of an error that nobody asked for when they go
+    assert unseen == []
 
 
 class Hasty(WorkerClient):
