@@ -150,7 +150,8 @@ class Tally:
 
 
 async def streaming_client(home: Home, tally: Tally, dice: random.Random, *, leaves: bool) -> None:
-    tokens, words = dice.randint(8, 30), dice.choice([1, 5, 15, 40])
+    tokens = 900 if leaves else dice.randint(8, 30)
+    words = dice.choice([1, 5, 15, 40])
     request = {
         "model": MODEL,
         "messages": [{"role": "user", "content": f"{dice.random()} " + "tell me more " * words}],

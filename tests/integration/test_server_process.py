@@ -122,6 +122,18 @@ def test_second_interrupt_ends_the_drain(serve_with: Serve) -> None:
     assert server.wait() == 0
 
 
+def test_client_that_never_finishes_its_request_does_not_keep_the_server_alive(serve_with: Serve) -> None:
+    server = serve_with("--drain-seconds", "0.2")
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), 30) as raw:
+        head = f"POST {CHAT} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        raw.sendall(f"{head}Content-Length: 1000\r\n\r\n{{".encode())
+        with server.http() as http:
+            http.get("/health")  # answered later than the other was begun
+        server.process.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+    assert "Traceback" not in server.words
+
+
 def test_server_that_is_stopped_while_it_loads_exits(serve_with: Serve) -> None:
     server = serve_with(ready=False)
     until(lambda: "startup complete" in server.words)

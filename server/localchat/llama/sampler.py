@@ -36,7 +36,7 @@ class Sampler:
         self._bias = _biases(params, vocabulary)
         self._history = _history_length(params, n_ctx)
         self._recent: list[int] = []
-        self._plain_argmax = self._greedy and not self._bias and not self._history
+        self._raises = _may_raise(params)
         self._params = params
         # Top-p over the whole vocabulary is ours to cut, not the chain's, where nothing changes the logits before it.
         self._cut = _first_cut(params)
@@ -48,8 +48,10 @@ class Sampler:
 
     def sample(self, logits: Logits) -> int:
         """The next token for a row of logits (vocabulary,), float32. The row is not changed."""
-        if self._plain_argmax:
-            return int(logits.argmax())
+        if self._greedy and not self._raises:
+            token = int(logits.argmax())
+            if token not in self._bias and token not in self._recent:
+                return token  # whatever the chain changes, it only lowers others
         ids = self._survivors(logits)
         if ids is None:
             ids = np.arange(logits.size, dtype=np.int32)
@@ -64,8 +66,8 @@ class Sampler:
 
     def accept(self, tokens: Iterable[int]) -> None:
         """Take note of tokens that are now part of the text: prompt or chosen."""
-        if self._plain_argmax:
-            return
+        if self._greedy and not self._history:
+            return  # nothing in such a chain remembers
         for token in tokens:
             C.llama_sampler_accept(self._chain, token)
             if self._history:
@@ -74,21 +76,17 @@ class Sampler:
 
     def _survivors(self, logits: Logits) -> NDArray[np.int32] | None:
         """Ids of the tokens that the chain may choose; None for all."""
-        cut, touched = self._cut, self._touched()
-        if cut == "top_k":
+        if self._cut == "top_k":
             top = 1 if self._greedy else self._params.top_k
-            return shrink(logits, top + len(touched), touched)
+            touched = {*self._bias, *self._recent}
+            # Tokens that can only sink push others up by as many places; those that can rise must be there themselves.
+            extra = np.fromiter(touched, np.int32) if self._raises else _NO_TOKENS
+            return shrink(logits, top + len(touched), extra)
         if self._cuts_nucleus:
             return nucleus(logits, self._params.top_p)
-        if cut == "min_p" and not touched.size:
+        if self._cut == "min_p" and not self._bias and not self._history:
             return above(logits, self._params.min_p)
         return None
-
-    def _touched(self) -> NDArray[np.int32]:
-        """Tokens whose logit the chain may change on its own account, so that they must stay candidates."""
-        if not self._bias and not self._recent:
-            return _NO_TOKENS
-        return np.fromiter({*self._bias, *self._recent}, np.int32)
 
 
 def _first_cut(params: SamplingParams) -> Literal["top_k", "top_p", "min_p", "none"]:
@@ -104,6 +102,16 @@ def _first_cut(params: SamplingParams) -> Literal["top_k", "top_p", "min_p", "no
     if params.top_p < 1:
         return "top_p"
     return "min_p" if params.min_p > 0 else "none"
+
+
+def _may_raise(params: SamplingParams) -> bool:
+    """Whether biases or penalties may lift a token above others, instead of only lowering it."""
+    return (
+        any(bias > 0 for bias in params.logit_bias.values())
+        or params.repeat_penalty < 1
+        or params.presence_penalty < 0
+        or params.frequency_penalty < 0
+    )
 
 
 def _biases(params: SamplingParams, vocabulary: Vocabulary) -> dict[int, float]:
