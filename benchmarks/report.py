@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from run import DECODE
+
 HERE = Path(__file__).parent
 BEGIN, END = "<!-- tables: begin -->\n", "<!-- tables: end -->\n"
 
@@ -57,8 +59,7 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
 
 
 def _decode(result: dict[str, Any], ours: str) -> Iterator[str]:
-    single = next(row["workload"] for row in result["rows"] if row["concurrency"] == 1)
-    rates = [r["decode_per_second"] for r in result["rows"] if r["workload"] == single and r["server"] == ours]
+    rates = [r["decode_per_second"] for r in result["rows"] if r["workload"] == DECODE and r["server"] == ours]
     ratios = [rate / bench for rate, bench in zip(rates, result["llama_bench"], strict=False)]
     rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
     yield (

@@ -36,15 +36,20 @@ class Workload:
     requests: int
     max_tokens: int
     shared_words: int = 0
+    prompt_words: int = 40
 
+
+DECODE = "1 stream, short prompt"
+"""The workload whose decode rate is set against llama-bench's, which begins with an empty context."""
 
 SMALL = (
     Workload("1 stream", 1, 8, 96),
+    Workload(DECODE, 1, 4, 128, prompt_words=1),
     Workload("4 streams", 4, 24, 96),
     Workload("16 streams", 16, 32, 96),
     Workload("16 streams, 300 words shared", 16, 32, 96, 300),
 )
-LARGE = (Workload("1 stream, MPT-7B shape", 1, 2, 64), Workload("4 streams, MPT-7B shape", 4, 4, 64))
+LARGE = (Workload(DECODE, 1, 1, 64, prompt_words=1), Workload("4 streams", 4, 4, 64))
 
 
 def embedded_q4_0() -> Path:
@@ -82,6 +87,7 @@ def measure(server: Running, workload: Workload, seed: int) -> dict[str, Any]:
         sys.executable, str(HERE / "load.py"), "--base", server.base, "--model", server.model_id, "--ignore-eos",
         "--concurrency", str(workload.concurrency), "--requests", str(workload.requests),
         "--max-tokens", str(workload.max_tokens), "--shared-words", str(workload.shared_words), "--seed", str(seed),
+        "--prompt-words", str(workload.prompt_words),
     ]  # fmt: skip
     output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     row: dict[str, Any] = json.loads(output)
@@ -117,7 +123,7 @@ def compare(name: str, model: Path, workloads: tuple[Workload, ...], arguments: 
                 for server in order:
                     rows.append({"server": server.name, "workload": workload.name, "round": turn,
                                  **measure(server, workload, seed)})  # fmt: skip
-                if workload.concurrency == 1:
+                if workload.name == DECODE:
                     bench.append(llama_bench(binaries, setup, workload.max_tokens))
         memory = {server.name: server.resident_bytes for server in servers}
     return {"model": model.name, "setup": {**asdict(setup), "model": model.name}, "rows": rows,

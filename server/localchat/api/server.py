@@ -71,6 +71,7 @@ class Server(uvicorn.Server):
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=LAST_WORDS_SECONDS,
                 server_header=False,
+                proxy_headers=False,
             )
         )
         self._pool = pool

@@ -40,10 +40,14 @@ class Batch:
         """Append consecutive tokens of a sequence; logits for the `last` of them, or for `every` one."""
         start, end = self.size, self.size + len(tokens)
         assert end <= self.capacity, f"{end} rows in a batch of {self.capacity}"
+        self.size = end
+        if end - start == 1:  # a decoding sequence: slices would cost more than the values
+            self.token[start], self.position[start], self.sequence[start] = tokens[0], position, sequence
+            self.logits[start] = last or every
+            return
         self.token[start:end] = tokens
-        self.position[start:end] = range(position, position + len(tokens)) if end - start > 1 else position
+        self.position[start:end] = range(position, position + len(tokens))
         self.sequence[start:end] = sequence
         self.logits[start:end] = every
         if last:
             self.logits[end - 1] = 1
-        self.size = end

@@ -14,6 +14,10 @@ from localchat.llama.batch import Batch
 from localchat.llama.library import GGML_TYPES
 from localchat.llama.model import Model
 
+# The binding's own returns a typed pointer, which takes longer to make and to cast than the call itself.
+_get_logits = C._lib["llama_get_logits"]
+_get_logits.argtypes, _get_logits.restype = [ctypes.c_void_p], ctypes.c_void_p
+
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
@@ -64,7 +68,7 @@ class Context:
 
     def logits(self, rows: int) -> NDArray[np.float32]:
         """The logits of the last decode, (rows, vocabulary), in the order the rows asked; valid until the next."""
-        address = ctypes.cast(C.llama_get_logits(self.pointer), ctypes.c_void_p).value
+        address = _get_logits(self.pointer)
         assert address is not None, "no row of the last batch asked for logits"
         if address != self._logits_address or len(self._logits) < rows:
             # Making the view costs more than sampling from it, and llama.cpp seldom moves the buffer.
