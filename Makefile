@@ -6,7 +6,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-.PHONY: serve test check lint types layers docs bench clean
+.PHONY: serve test check lint types layers docs bench container-check clean
 
 serve: $(VENV)/.installed
 	$(BIN)/localchat serve $(ARGS)
@@ -28,6 +28,10 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/generate.py
 
 check: lint types layers test
+
+# Takes the Dockerfile's steps without a container engine; root on Linux, and half an hour of compiling.
+container-check:
+	bash tests/container/check.sh
 
 bench: $(VENV)/.installed-bench
 	$(BIN)/python benchmarks/run.py $(ARGS)

@@ -31,7 +31,7 @@ class Settings(BaseSettings):
     model: str = Field("smollm2-135m-instruct", description="Registry id, FILE.gguf, or hf:owner/repo/file.gguf.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    api_key: str | None = Field(None, description="Bearer token that clients must send.")
+    api_key: str | None = Field(None, min_length=1, description="Bearer token that clients must send.")
     insecure: bool = Field(False, description="Allow a non-loopback address without an API key.")
 
     ctx_size: Auto | PositiveInt = Field("auto", description="Context tokens of each sequence; auto fits memory.")

@@ -167,6 +167,9 @@ CASES: dict[str, Case] = {
     "completion model unknown": text({"model": "davinci-002"}, "model", "model_not_found"),
     "nothing to tokenize": Case({}, "text", path="/v1/tokenize"),
     "text and messages to tokenize": Case({"text": "a", "messages": HI}, "text", path="/v1/tokenize"),
+    "messages to tokenize with an option of texts": Case(
+        {"messages": HI, "parse_special": True}, "messages", path="/v1/tokenize"
+    ),
     "nothing to detokenize": Case({}, "tokens", path="/v1/detokenize"),
     "text to detokenize": Case({"tokens": "a"}, "tokens", path="/v1/detokenize"),
     "token outside the vocabulary to detokenize": Case({"tokens": [49152]}, "tokens", path="/v1/detokenize"),

@@ -151,3 +151,8 @@ def test_config_file_is_the_one_named_by_the_environment(file: Path, monkeypatch
 def test_variable_that_names_the_config_file_is_no_setting() -> None:
     assert "config" not in Settings.model_fields
     load_settings()
+
+
+def test_an_empty_api_key_is_refused_because_it_would_protect_nothing() -> None:
+    with pytest.raises(ConfigError, match="--api-key"):
+        load_settings(api_key="")

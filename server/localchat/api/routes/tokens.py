@@ -17,6 +17,8 @@ async def tokenize(body: TokenizeRequest, response: Response, pool: Pool) -> Tok
     """Cut a text, or the prompt of a conversation, into tokens."""
     if (body.text is None) == (body.messages is None):
         raise InvalidRequest("give either text or messages", param="text")
+    if body.messages is not None and (body.add_special or body.parse_special):
+        raise InvalidRequest("add_special and parse_special go with text; messages have both", param="messages")
     response.headers.update(ignored_header(body))
     model = await pool.get(body.model)
     if body.messages is not None:
