@@ -54,26 +54,39 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
         rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
         yield f"| {workload} | {rates} | **{statistics.median(ratios):.2f}** | {rounds} | {failed} |"
     yield ""
-    yield from _decode(result, ours)
+    yield from _decode(result, servers)
     yield from _footprint(result, servers)
 
 
-def _decode(result: dict[str, Any], ours: str) -> Iterator[str]:
-    rates = [r["decode_per_second"] for r in result["rows"] if r["workload"] == DECODE and r["server"] == ours]
-    ratios = [rate / bench for rate, bench in zip(rates, result["llama_bench"], strict=False)]
-    rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
-    yield (
-        f"One stream's decode rate through HTTP over `llama-bench`'s: **{statistics.median(ratios):.2f}** "
-        f"(median {statistics.median(rates):.1f} over {statistics.median(result['llama_bench']):.1f} tok/s; "
-        f"each round {rounds}).\n"
-    )
+def _decode(result: dict[str, Any], servers: list[str]) -> Iterator[str]:
+    rows = [row for row in result["rows"] if row["workload"] == DECODE]
+    for server in servers if rows else []:
+        ratios = [row["decode_per_second"] / row["llama_bench"] for row in rows if row["server"] == server]
+        rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
+        yield (
+            f"One stream's decode rate through HTTP over `llama-bench`'s before and after it, {server}: "
+            f"**{statistics.median(ratios):.2f}** (each round {rounds}).\n"
+        )
 
 
 def _footprint(result: dict[str, Any], servers: list[str]) -> Iterator[str]:
-    memory = ", ".join(f"{name} {result['memory'][name] / 2**20:.0f} MiB" for name in servers)
+    fresh, used = (
+        ", ".join(f"{name} {result[moment][name] / 2**20:.0f} MiB" for name in servers)
+        for moment in ("memory_fresh", "memory_used")
+    )
     health = ", ".join(f"{name} {result['health'][name]:.2f} s" for name in servers)
-    yield f"Memory after the runs, all processes (proportional set size): {memory}.\n"
+    yield f"Memory of all its processes (proportional set size) when loaded: {fresh}; after the runs: {used}.\n"
     yield f"From start to the first answer of `/health`: {health}.\n"
+
+
+def micro(figures: dict[str, Any]) -> Iterator[str]:
+    """The table of the small figures."""
+    yield "| sampling a token of 49,152 | localchat | the same chain over all tokens |"
+    yield "|---|---|---|"
+    for name, case in figures["sampling"].items():
+        yield f"| {name} | {case['ours']:.0f} µs | {case['stock']:.0f} µs |"
+    yield ""
+    yield f"`localchat --help` takes {figures['help']:.2f} s; `/health` answers after {figures['health']:.2f} s.\n"
 
 
 def main() -> None:
@@ -83,7 +96,10 @@ def main() -> None:
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"), reverse=True)]
+    results = [result for result in results if "rows" in result]
     lines = [line for result in results for line in tables(result)]
+    if (small := HERE / "results" / "micro.json").exists():
+        lines += micro(json.loads(small.read_text()))
     readme.write_text(f"{head}{BEGIN}\n" + "\n".join(lines) + f"\n{END}{tail}")
 
 

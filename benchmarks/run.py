@@ -44,11 +44,11 @@ DECODE = "1 stream, short prompt"
 
 SMALL = (
     Workload("1 stream", 1, 8, 96),
-    Workload(DECODE, 1, 4, 128, prompt_words=1),
     Workload("4 streams", 4, 24, 96),
     Workload("16 streams", 16, 32, 96),
     Workload("16 streams, 300 words shared", 16, 32, 96, 300),
 )
+DECODE_ONLY = (Workload(DECODE, 1, 4, 128, prompt_words=1),)
 LARGE = (Workload(DECODE, 1, 1, 64, prompt_words=1), Workload("4 streams", 4, 4, 64))
 
 
@@ -109,25 +109,34 @@ def llama_bench(binaries: Path, setup: Setup, tokens: int) -> float:
 def compare(name: str, model: Path, workloads: tuple[Workload, ...], arguments: argparse.Namespace) -> dict[str, Any]:
     """All rounds of all workloads on one model file."""
     binaries = arguments.llama_cpp or peers.build(WORK / "llama.cpp")
-    setup = Setup(model, arguments.threads, arguments.parallel if name == "small" else 4, arguments.ctx_size)
+    setup = Setup(model, arguments.threads, 4 if name == "mpt" else arguments.parallel, arguments.ctx_size)
     rows: list[dict[str, Any]] = []
-    bench: list[float] = []
     WORK.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         servers = start(stack, binaries, setup, WORK)
         health = {server.name: server.health_seconds for server in servers}
+        fresh = memory(servers)
         for workload in workloads:
             for turn in range(arguments.rounds):
                 order = servers[turn % len(servers) :] + servers[: turn % len(servers)]
                 seed = int(time.time())
+                # A machine's speed drifts by the minute: each rate is set against llama-bench's before and after it.
+                before = llama_bench(binaries, setup, workload.max_tokens) if workload.name == DECODE else 0.0
                 for server in order:
-                    rows.append({"server": server.name, "workload": workload.name, "round": turn,
-                                 **measure(server, workload, seed)})  # fmt: skip
-                if workload.name == DECODE:
-                    bench.append(llama_bench(binaries, setup, workload.max_tokens))
-        memory = {server.name: server.resident_bytes for server in servers}
+                    row = {"server": server.name, "workload": workload.name, "round": turn}
+                    row |= measure(server, workload, seed)
+                    if workload.name == DECODE:
+                        after = llama_bench(binaries, setup, workload.max_tokens)
+                        row["llama_bench"], before = (before + after) / 2, after
+                    rows.append(row)
+        used = memory(servers)
     return {"model": model.name, "setup": {**asdict(setup), "model": model.name}, "rows": rows,
-            "llama_bench": bench, "memory": memory, "health": health}  # fmt: skip
+            "memory_fresh": fresh, "memory_used": used, "health": health}  # fmt: skip
+
+
+def memory(servers: list[Running]) -> dict[str, int]:
+    """Bytes that each server takes now."""
+    return {server.name: server.resident_bytes for server in servers}
 
 
 def machine() -> dict[str, Any]:
@@ -149,14 +158,14 @@ def main() -> None:
     parser.add_argument("--ctx-size", type=int, default=1024)
     parser.add_argument("--model", type=Path, help="GGUF to use instead of the embedded model as Q4_0")
     parser.add_argument("--mpt", type=Path, help="file made by mpt_shape.py; measured only when given")
-    parser.add_argument("--only", choices=["small", "mpt"], help="one of the two sets")
+    parser.add_argument("--only", choices=["small", "decode", "mpt"], help="one of the sets")
     parser.add_argument("--llama-cpp", type=Path, help="folder of built llama.cpp programs; built when not given")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)
-    if arguments.only != "mpt":
-        result = compare("small", arguments.model or embedded_q4_0(), SMALL, arguments)
-        store("small", result)
-    if arguments.mpt and arguments.only != "small":
+    for name, workloads in (("small", SMALL), ("decode", DECODE_ONLY)):
+        if arguments.only in (None, name):
+            store(name, compare(name, arguments.model or embedded_q4_0(), workloads, arguments))
+    if arguments.mpt and arguments.only in (None, "mpt"):
         store("mpt", compare("mpt", arguments.mpt, LARGE, arguments))
 
 
