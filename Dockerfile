@@ -26,7 +26,8 @@ ARG CMAKE_BUILD_PARALLEL_LEVEL
 # One library for each generation of CPUs, of which the best that this machine can run is loaded at start. They must lie
 # beside libllama, where localchat looks for them; llama-cpp-python moves only the libraries that it knows by name.
 ARG LLAMA_CPP_PYTHON=0.3.36
-ARG CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DCMAKE_INSTALL_BINDIR=llama_cpp/lib -DCMAKE_INSTALL_LIBDIR=llama_cpp/lib"
+ARG CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_BACKEND_DL=ON -DGGML_CPU_ALL_VARIANTS=ON -DLLAMA_OPENSSL=OFF \
+    -DCMAKE_INSTALL_BINDIR=llama_cpp/lib -DCMAKE_INSTALL_LIBDIR=llama_cpp/lib"
 ARG EXTRA_CMAKE_ARGS=""
 RUN python3 -m venv /opt/localchat \
     && CMAKE_ARGS="$CMAKE_ARGS $EXTRA_CMAKE_ARGS" /opt/localchat/bin/pip install \

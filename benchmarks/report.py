@@ -32,12 +32,19 @@ def median(result: dict[str, Any], workload: str, server: str, figure: str) -> f
 def tables(result: dict[str, Any]) -> Iterator[str]:
     """The tables of one model file."""
     servers = list(dict.fromkeys(row["server"] for row in result["rows"]))
-    ours, theirs = servers[0], servers[1:]
     setup, machine = result["setup"], result["machine"]
     yield (
         f"`{result['model']}`, {setup['threads']} threads, {setup['parallel']} x {setup['ctx_size']} tokens, "
         f"{machine['cores']} cores, {machine['memory_gib']} GiB.\n"
     )
+    if len(servers) > 1:
+        yield from _workloads(result, servers)
+    yield from _decode(result, servers)
+    yield from _footprint(result, servers)
+
+
+def _workloads(result: dict[str, Any], servers: list[str]) -> Iterator[str]:
+    ours, theirs = servers[0], servers[1:]
     yield (
         "| workload | "
         + " | ".join(f"{name}, tok/s" for name in servers)
@@ -54,8 +61,6 @@ def tables(result: dict[str, Any]) -> Iterator[str]:
         rounds = " ".join(f"{ratio:.2f}" for ratio in ratios)
         yield f"| {workload} | {rates} | **{statistics.median(ratios):.2f}** | {rounds} | {failed} |"
     yield ""
-    yield from _decode(result, servers)
-    yield from _footprint(result, servers)
 
 
 def _decode(result: dict[str, Any], servers: list[str]) -> Iterator[str]:

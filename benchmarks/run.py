@@ -49,7 +49,7 @@ SMALL = (
     Workload("16 streams, 300 words shared", 16, 32, 96, 300),
 )
 DECODE_ONLY = (Workload(DECODE, 1, 4, 128, prompt_words=1),)
-LARGE = (Workload(DECODE, 1, 1, 64, prompt_words=1), Workload("4 streams", 4, 4, 64))
+LARGE = (Workload(DECODE, 1, 2, 64, prompt_words=1),)
 
 
 def embedded_q4_0() -> Path:
@@ -67,8 +67,8 @@ def embedded_q4_0() -> Path:
     return target
 
 
-def start(stack: ExitStack, binaries: Path, setup: Setup, log: Path) -> list[Running]:
-    """All servers, side by side; those that are not asked do nothing."""
+def start(stack: ExitStack, binaries: Path, setup: Setup, log: Path, *, alone: bool = False) -> list[Running]:
+    """All servers, side by side, or ours alone; those that are not asked do nothing."""
     ports = [free_port() for _ in range(3)]
     commands = [
         ("localchat", localchat_command(setup, ports[0])),
@@ -77,7 +77,7 @@ def start(stack: ExitStack, binaries: Path, setup: Setup, log: Path) -> list[Run
     ]
     return [
         stack.enter_context(running(name, command, port, setup.model.stem, log / f"{name.replace(' ', '-')}.log"))
-        for (name, command), port in zip(commands, ports, strict=True)
+        for (name, command), port in list(zip(commands, ports, strict=True))[: 1 if alone else None]
     ]
 
 
@@ -113,7 +113,7 @@ def compare(name: str, model: Path, workloads: tuple[Workload, ...], arguments: 
     rows: list[dict[str, Any]] = []
     WORK.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        servers = start(stack, binaries, setup, WORK)
+        servers = start(stack, binaries, setup, WORK, alone=arguments.alone)
         health = {server.name: server.health_seconds for server in servers}
         fresh = memory(servers)
         for workload in workloads:
@@ -159,6 +159,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, help="GGUF to use instead of the embedded model as Q4_0")
     parser.add_argument("--mpt", type=Path, help="file made by mpt_shape.py; measured only when given")
     parser.add_argument("--only", choices=["small", "decode", "mpt"], help="one of the sets")
+    parser.add_argument("--alone", action="store_true", help="localchat against llama-bench only")
     parser.add_argument("--llama-cpp", type=Path, help="folder of built llama.cpp programs; built when not given")
     arguments = parser.parse_args()
     RESULTS.mkdir(exist_ok=True)

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Takes the steps of the Dockerfile without a container engine, runs what they made as compose.yaml would, asks it for an
-# answer and stops it. Needs Linux, root and overlayfs; the system that it runs on stands in for the base images.
+# Takes the steps of the Dockerfile without a container engine, runs what they made as compose.yaml would, asks it for
+# an answer and stops it. Needs Linux, root and overlayfs; the system that it runs on stands in for the base images.
 #
-#   tests/container/check.sh           compiles llama.cpp once for each kind of CPU: 10 minutes of several cores
+#   tests/container/check.sh               compiles llama.cpp once for each kind of CPU: some 18 minutes of one core
 #   LAYERS=DIR tests/container/check.sh    keeps what was compiled in DIR, for the next time
 #
-# CMAKE_BUILD_PARALLEL_LEVEL, PIP_INDEX_URL and the other build args are taken from the environment.
+# The build args CMAKE_BUILD_PARALLEL_LEVEL and PIP_INDEX_URL are taken from the environment.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -29,6 +30,8 @@ FROM_HOST = ("PIP_", "SSL_CERT_FILE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "
 """How this machine reaches its package index."""
 KEY = "key-of-the-check"
 OTHER_USER = "23456:23456"
+SYSTEM_LIBRARIES = {f"lib{name}" for name in ("c.so.6", "m.so.6", "stdc++.so.6", "gcc_s.so.1", "gomp.so.1")}
+AVX = re.compile(r"\tv[a-z0-9]+ .*%[xyz]mm")
 START_SECONDS = 600
 STOP_SECONDS = 30
 
@@ -197,18 +200,31 @@ def inspect_libraries(root: Root, report: Report) -> None:
     stray = [path.name for path in folder.parent.parent.iterdir() if path.name in ("bin", "lib")]
     report.saw("no library lies outside the package", not stray, " ".join(stray))
 
-    needed = set()
+    needed: set[str] = set()
     for path in files:
-        for line in output("chroot", str(root.path), "ldd", f"/{path.relative_to(root.path)}").splitlines():
-            name, _, found = line.strip().partition(" => ")
-            report.saw(line.strip(), is_right=False) if "not found" in found else None
-            needed |= {name} if found and not (folder / name).exists() else set()
-    report.saw(f"the system libraries they need: {' '.join(sorted(needed))}")
+        needed |= system_libraries(root, path)
+    report.saw("they need what a slim image and libgomp1 have", needed <= SYSTEM_LIBRARIES, " ".join(sorted(needed)))
 
     if shutil.which("objdump") and os.uname().machine == "x86_64":
-        baseline = [path for path in files if path.name not in variants] + [folder / "libggml-cpu-x64.so"]
-        newer = [path.name for path in baseline if "%ymm" in output("objdump", "-d", "--no-show-raw-insn", str(path))]
+        common = [path for path in files if path.name not in variants] + [folder / "libggml-cpu-x64.so"]
+        code = {path.name: output("objdump", "-d", "--no-show-raw-insn", str(path)) for path in common}
+        newer = [name for name, text in code.items() if AVX.search(text)]
         report.saw("what every CPU loads has no AVX instruction in it", not newer, " ".join(newer))
+    else:
+        report.unchecked.append("AVX instructions in what every CPU loads: this needs x86-64 and objdump")
+    kilobytes = output("du", "-sk", str(root.path / "opt/localchat")).split()[0]
+    report.saw(
+        "the image's own layer is of a reasonable size", int(kilobytes) < 500_000, f"{int(kilobytes) // 1000} MB"
+    )
+
+
+def system_libraries(root: Root, library: Path) -> set[str]:
+    """The names of what a library needs from outside its folder."""
+    inside = f"/{library.relative_to(root.path)}"
+    # The variants have no search path of their own: libllama has loaded what they need by then.
+    search = f"LD_LIBRARY_PATH={Path(inside).parent}"
+    found = [line.split() for line in output("chroot", str(root.path), "env", search, "ldd", inside).splitlines()]
+    return {name for name, *where in found if where[0] == "=>" and not (library.parent / name).exists()}
 
 
 # Running.
