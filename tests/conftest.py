@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,13 @@ settings.register_profile("localchat", deadline=None)  # machines are busy: no t
 settings.load_profile("localchat")
 
 EMBEDDED_MODEL = "smollm2-135m-instruct"
+
+
+def pytest_unconfigure() -> None:
+    """Close what llama_cpp opens on import and leaves to the interpreter, which warns of it as its last word."""
+    if module := sys.modules.get("llama_cpp._utils"):
+        module.outnull_file.close()
+        module.errnull_file.close()
 
 
 @pytest.fixture(scope="session")
