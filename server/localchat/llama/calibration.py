@@ -8,8 +8,10 @@ of a single row by threads, and sums in another order give another text.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Protocol
 
-from localchat.llama.context import Context
+from localchat.llama.batch import Batch
 
 WORTH = 1.15
 """One thread less is taken unless all threads are this much faster: less than that, they lose again over HTTP."""
@@ -17,21 +19,39 @@ _TRIALS = 8
 _SECONDS = 1.0
 
 
-def calibrate(context: Context, threads: int) -> int:
+class Calibrated(Protocol):
+    """What is asked of a context here."""
+
+    batch: Batch
+
+    def decode(self) -> None:
+        """Compute the batch."""
+
+    def logits(self, rows: int) -> object:
+        """Wait for the result."""
+
+    def drop(self, sequence: int) -> None:
+        """Forget a sequence."""
+
+    def set_threads(self, single: int, several: int) -> None:
+        """Change the number of threads."""
+
+
+def calibrate(context: Calibrated, threads: int, clock: Callable[[], float] = time.perf_counter) -> int:
     """Set and return the number of threads for single rows; steps of more rows take all `threads`.
 
     Also warms up: the first decode pages the weights in.
     """
     fewer = threads - 1
-    _decode_once(context)
+    _decode_once(context, clock)
     if fewer:
         times = {threads: float("inf"), fewer: float("inf")}
-        start = time.perf_counter()
+        start = clock()
         for trial in range(_TRIALS):
             for count in times:
                 context.set_threads(count, threads)
-                times[count] = min(times[count], _decode_once(context))
-            if trial and time.perf_counter() - start > _SECONDS:
+                times[count] = min(times[count], _decode_once(context, clock))
+            if trial and clock() - start > _SECONDS:
                 break
         threads_worth_it = times[fewer] > times[threads] * WORTH
         context.set_threads(threads if threads_worth_it else fewer, threads)
@@ -39,13 +59,13 @@ def calibrate(context: Context, threads: int) -> int:
     return threads
 
 
-def _decode_once(context: Context) -> float:
+def _decode_once(context: Calibrated, clock: Callable[[], float]) -> float:
     """Seconds of one row at the start of an empty sequence."""
     context.batch.clear()
-    context.batch.add(0, 0, [max(context.vocabulary.bos, 0)], last=True)
-    start = time.perf_counter()
+    context.batch.add(0, 0, [0], last=True)
+    start = clock()
     context.decode()
     context.logits(1)
-    elapsed = time.perf_counter() - start
+    elapsed = clock() - start
     context.drop(0)
     return elapsed
