@@ -34,12 +34,16 @@ class Generation:
         self.prompt_tokens = [0] * len(submits)
 
     async def accepted(self) -> None:
-        """Wait until every sequence is queued. Raises what the worker has against one of them."""
-        while self._waiting:
-            for mail in self._mail:  # one sequence may have spoken before another fails
-                if isinstance(mail, LocalchatError):
-                    raise mail
-            await self._ring()
+        """Wait until every sequence is queued. Raises what the worker has against one, and then aborts the others."""
+        try:
+            while self._waiting:
+                for mail in self._mail:  # one sequence may have spoken before another fails
+                    if isinstance(mail, LocalchatError):
+                        raise mail
+                await self._ring()
+        except BaseException:
+            self.close()
+            raise
 
     async def batches(self) -> AsyncIterator[list[tuple[int, Delta]]]:
         """What has come since the last look, as (index of the sequence, delta). Raises EngineError."""

@@ -31,11 +31,7 @@ async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool
         options,
         continue_final=bool(body.continue_final_message),
     )
-    try:
-        await generation.accepted()
-    except BaseException:
-        generation.close()
-        raise
+    await generation.accepted()
     envelope = Envelope(prefix="chatcmpl", model=served.launch.id, fingerprint=served.launch.fingerprint)
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)

@@ -40,11 +40,7 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
     _check_suffix(body, model)
     echoes = await asyncio.gather(*[_echo(model, prompt) if body.echo else _nothing() for prompt in prompts])
     generation = model.complete(prompts, model.sampling(body.sampling), options)
-    try:
-        await generation.accepted()
-    except BaseException:
-        generation.close()
-        raise
+    await generation.accepted()
     envelope = Envelope(prefix="cmpl", model=served.launch.id, fingerprint=served.launch.fingerprint)
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
