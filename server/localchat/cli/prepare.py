@@ -28,9 +28,10 @@ def describe(launch: Launch) -> list[str]:
     plan, spec, gib = launch.plan, launch.choice.spec, 2**30
     size = launch.path.stat().st_size / gib
     gpu = f"{plan.gpu_layers} layers on the GPU" if plan.gpu_layers else "no GPU layers"
+    each = f" for each of {plan.parallel} sequences" if plan.parallel > 1 else ""
     return [
         f"model     {launch.id} ({launch.choice.quant.name}, {size:.2f} GiB, license {spec.license or 'unknown'})",
-        f"context   {plan.n_ctx} tokens for each of {plan.parallel} sequences, KV cache {plan.kv_type}",
+        f"context   {plan.n_ctx} tokens{each}, KV cache {plan.kv_type}",
         f"memory    {plan.memory.total / gib:.2f} GiB = weights {plan.memory.weights / gib:.2f} + KV cache "
         f"{plan.memory.kv_cache / gib:.2f} + compute {plan.memory.compute / gib:.2f}",
         f"threads   {plan.threads}, {gpu}",
