@@ -77,7 +77,7 @@ class Report:
     def show(self) -> None:
         """The summary."""
         print(f"\nchecked ({len(self.checked)} facts above):", *self.checked, sep="\n  + ")
-        print("not checked:", *self.unchecked, sep="\n  - ")
+        print("not checked:", *dict.fromkeys(self.unchecked), sep="\n  - ")  # a stage may be gone through twice
 
 
 # Building.
