@@ -14,6 +14,7 @@ from localchat.api.schemas.completions import CompletionRequest
 from localchat.api.schemas.policy import Body, Ours, Refused, policy_of
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
+from localchat.cli.flags import shown_default
 from localchat.errors import LocalchatError
 from localchat.registry import load_registry
 from localchat.sampling_params import RANGES, SamplingParams
@@ -79,7 +80,7 @@ def settings() -> Iterator[str]:
     yield "|---|---|---|---|"
     for name, field in Settings.model_fields.items():
         default = "" if field.default_factory else field.get_default()
-        shown = "" if default in (None, [], "", False) else f"`{'on' if default is True else default}`"
+        shown = "" if default in (None, [], "", False) else f"`{shown_default(default)}`"
         yield f"| `--{name.replace('_', '-')}` | `LOCALCHAT_{name.upper()}` | {shown} | {field.description} |"
 
 

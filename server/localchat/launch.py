@@ -13,7 +13,7 @@ from localchat.errors import ConfigError
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress
-from localchat.registry import Choice, Registry
+from localchat.registry import FROM_FILE, Choice, Registry
 from localchat.settings import Settings
 from localchat.worker.messages import Load
 
@@ -23,6 +23,7 @@ class Launch:
     """One model, ready to be loaded."""
 
     choice: Choice
+    stops: tuple[str, ...]
     path: Path
     plan: LoadPlan
     template: ChatTemplate | None
@@ -40,16 +41,16 @@ class Launch:
         return self.choice.spec.sampling.model_dump(exclude_none=True)
 
 
-def prepare(settings: Settings, registry: Registry, machine: Machine, progress: Progress) -> Launch:
-    """Find, fetch and check the model that the settings name, and plan how to load it.
+def prepare(model: str, settings: Settings, registry: Registry, machine: Machine, progress: Progress) -> Launch:
+    """Find, fetch and check a model by its name, and plan how to load it.
 
     Raises whatever of the error tree stands in the way: ModelNotFound, WeightsError, TemplateError, DoesNotFit.
     """
-    choice = registry.resolve(settings.model)
+    choice = registry.resolve(model)
     path = fetch(choice, settings.models_dir, progress)
     header = read_header(path)
     plan = plan_load(header, machine, settings)
-    template = _template(settings, choice, header)
+    template = _template(settings, registry, choice, header)
     load = Load(
         path=str(path),
         n_ctx=plan.n_ctx,
@@ -64,15 +65,24 @@ def prepare(settings: Settings, registry: Registry, machine: Machine, progress: 
         mmap=settings.mmap,
         queue_size=settings.queue_size,
         outputs=plan.outputs,
+        add_bos=_adds_bos(registry, choice),
     )
+    family = registry.family(choice.spec)
     return Launch(
-        choice=choice, path=path, plan=plan, template=template, load=load, fingerprint=_fingerprint(choice, path)
+        choice=choice,
+        stops=(*(family.stop if family else ()), *choice.spec.stop),
+        path=path,
+        plan=plan,
+        template=template,
+        load=load,
+        fingerprint=_fingerprint(choice, path),
     )
 
 
-def _template(settings: Settings, choice: Choice, header: GgufHeader) -> ChatTemplate | None:
-    """The one given, else the registry's, else the GGUF's own; None for a model that has none."""
-    source = choice.spec.chat_template or header.chat_template
+def _template(settings: Settings, registry: Registry, choice: Choice, header: GgufHeader) -> ChatTemplate | None:
+    """The one given, else the family's, else the GGUF's own; None for a model that has none."""
+    family = registry.family(choice.spec)
+    source = family.jinja if family else header.chat_template if choice.spec.template == FROM_FILE else None
     if settings.chat_template is not None:
         try:
             source = settings.chat_template.read_text(encoding="utf-8")
@@ -81,6 +91,14 @@ def _template(settings: Settings, choice: Choice, header: GgufHeader) -> ChatTem
     if not source:
         return None
     return ChatTemplate(source, bos=_token_text(header, header.bos_id), eos=_token_text(header, header.eos_id))
+
+
+def _adds_bos(registry: Registry, choice: Choice) -> bool | None:
+    """Whether prompts begin with BOS; None leaves it to the file."""
+    if choice.spec.bos is not None:
+        return choice.spec.bos
+    family = registry.family(choice.spec)
+    return family.bos if family else None
 
 
 def _token_text(header: GgufHeader, token: int | None) -> str:

@@ -66,7 +66,7 @@ class Served:
             worker,
             self.launch.template,
             defaults=self.launch.defaults,
-            stops=self.launch.choice.spec.stop,
+            stops=self.launch.stops,
         )
 
     def _exited(self, worker: WorkerClient) -> None:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from localchat.errors import ConfigError
+from localchat.quantities import Duration, Size
 
 Auto = Literal["auto"]
 PositiveInt = Annotated[int, Field(ge=1)]
+Names = Annotated[list[str], NoDecode, BeforeValidator(lambda value: _split(value))]
+"""A list; environment variables give it as JSON, or as one text with commas."""
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 
@@ -23,12 +33,30 @@ def config_file() -> Path:
     return Path(chosen) if chosen else Path(platformdirs.user_config_dir("localchat")) / "config.toml"
 
 
+def user_registry() -> Path:
+    """Where a person's own models are looked for, beside the config file; it need not exist."""
+    return config_file().with_name("registry.toml")
+
+
 class Settings(BaseSettings):
     """Every option of `localchat serve`; a field's description is its help text."""
 
     model_config = SettingsConfigDict(env_prefix="LOCALCHAT_", frozen=True, extra="forbid", env_ignore_empty=True)
 
-    model: str = Field("smollm2-135m-instruct", description="Registry id, FILE.gguf, or hf:owner/repo/file.gguf.")
+    model: Names = Field(
+        ["smollm2-135m-instruct"],
+        min_length=1,
+        description="Registry id, FILE.gguf, or hf:owner/repo/file.gguf; give it again for several models.",
+    )
+    on_demand: bool = Field(False, description="Also load other models of the registry when a request names them.")
+    alias: Names = Field([], description="NAME=MODEL: another name for a model, as in gpt-4o-mini=mpt-7b-chat.")
+    memory: Auto | Size = Field(
+        "auto", description="Most RAM for all models, as in 8G; auto leaves a tenth of the machine."
+    )
+    keep_alive: Duration = Field(
+        -1, validate_default=True, description="How long a model stays loaded unused: 10m; -1 is for ever."
+    )
+    commercial: bool = Field(False, description="Refuse models whose license does not allow commercial use.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
     api_key: str | None = Field(None, min_length=1, description="Bearer token that clients must send.")
@@ -36,6 +64,7 @@ class Settings(BaseSettings):
 
     ctx_size: Auto | PositiveInt = Field("auto", description="Context tokens of each sequence; auto fits memory.")
     parallel: PositiveInt = Field(4, le=256, description="Sequences that decode together.")
+    load_queue: int = Field(64, ge=0, description="Requests that may wait for models to load; more get 503.")
     queue_size: int = Field(256, ge=0, description="Requests that may wait; more are refused with 503.")
     threads: Auto | PositiveInt = Field("auto", description="Compute threads; auto takes the physical cores.")
     batch_size: PositiveInt = Field(512, description="Most tokens of one engine step.")
@@ -48,7 +77,7 @@ class Settings(BaseSettings):
     force: bool = Field(False, description="Load even when memory seems too small.")
 
     chat_template: Path | None = Field(None, description="Jinja file to use instead of the model's own template.")
-    registry: Path | None = Field(None, description="Registry file to use instead of the packaged one.")
+    registry: Path | None = Field(None, description="Registry file that adds to the packaged one and overrides it.")
     models_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_cache_dir("localchat")) / "models",
         description="Where downloaded weights are kept.",
@@ -57,8 +86,8 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(10.0, ge=0, description="How long running streams may go on after Ctrl-C.")
     load_seconds: float = Field(600.0, gt=0, description="How long a request may wait for its model to load.")
     max_body_mb: PositiveInt = Field(16, description="Largest request body.")
-    allowed_hosts: list[str] = Field([], description="Host headers to accept besides loopback names; * accepts all.")
-    cors_origins: list[str] = Field([], description="Web origins that may call the API from a browser.")
+    allowed_hosts: Names = Field([], description="Host headers to accept besides loopback names; * accepts all.")
+    cors_origins: Names = Field([], description="Web origins that may call the API from a browser.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level to log.")
 
     @classmethod
@@ -72,6 +101,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Flag, environment, config file; in this order."""
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+
+def _split(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    if value.lstrip().startswith("["):
+        return json.loads(value)
+    return [part.strip() for part in value.split(",") if part.strip()]
 
 
 def load_settings(**flags: Any) -> Settings:

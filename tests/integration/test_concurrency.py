@@ -99,7 +99,7 @@ async def open_home(models_dir: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         async def start(**options: Any) -> Home:
             given = {"ctx_size": 1024, "threads": 1, "parallel": 4, "port": 0, "models_dir": models_dir, **options}
             settings = load_settings(**given)
-            launch = prepare(settings, load_registry(), probe(), SilentProgress())
+            launch = prepare(settings.model[0], settings, load_registry(), probe(), SilentProgress())
             pool = ModelPool([launch], load_seconds=60)
             server = Server(create_app(pool, settings), pool, settings)
             sock = bind(settings)

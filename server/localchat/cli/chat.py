@@ -32,7 +32,9 @@ def command(
     gpu_layers: Annotated[str | None, typer.Option(help="Layers on the GPU; auto fits VRAM.")] = None,
 ) -> None:
     """Talk to a model in the terminal."""
-    settings = load_settings(model=model, ctx_size=ctx_size, threads=threads, gpu_layers=gpu_layers, parallel=1)
+    settings = load_settings(
+        model=[model] if model else None, ctx_size=ctx_size, threads=threads, gpu_layers=gpu_layers, parallel=1
+    )
     set_up_logging("warning")
     asyncio.run(_main(settings, Session(system=system)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
+from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
 from localchat.settings import Settings, load_settings
@@ -40,10 +41,17 @@ def _annotation(name: str) -> Any:
     field = Settings.model_fields[name]
     flag = f"--{name.replace('_', '-')}"
     default = field.get_default(call_default_factory=True)
-    shown = "" if default in (None, [], False) else f" [default: {'on' if default is True else default}]"
+    shown = "" if default in (None, [], False) else f" [default: {shown_default(default)}]"
     declarations = [f"{flag}/--no-{name.replace('_', '-')}"] if default is True else [flag]
     help = f"{field.description}{shown}"
     return Annotated[_type(field) | None, typer.Option(*declarations, help=help, show_default=False)]
+
+
+def shown_default(default: Any) -> str:
+    """A default as a person would give it."""
+    if isinstance(default, list):
+        return ",".join(default)
+    return "on" if default is True else str(default)
 
 
 def _type(field: FieldInfo) -> Any:
@@ -51,4 +59,5 @@ def _type(field: FieldInfo) -> Any:
     members = [member for member in get_args(field.annotation) or (field.annotation,) if member is not type(None)]
     if str(field.annotation).startswith("list["):
         return list[str]
-    return members[0] if len(members) == 1 and members[0] in PLAIN else str
+    reads_text = any(isinstance(mark, BeforeValidator) for mark in field.metadata)
+    return members[0] if len(members) == 1 and members[0] in PLAIN and not reads_text else str

@@ -14,7 +14,7 @@ from localchat.settings import Settings
 
 def launch_from(settings: Settings) -> Launch:
     """Resolve, fetch, check and plan, with progress on the terminal."""
-    return prepare(settings, load_registry(settings.registry), probe(), TerminalProgress())
+    return prepare(settings.model[0], settings, load_registry(settings.registry), probe(), TerminalProgress())
 
 
 def set_up_logging(level: str) -> None:

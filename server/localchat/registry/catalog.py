@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,16 @@ from pydantic import ValidationError
 
 from localchat.errors import ConfigError, ModelNotFound
 from localchat.registry.choice import HUB_PREFIX, Choice, choose_file, choose_from_hub
-from localchat.registry.spec import ModelSpec, PathSource, Quant, RegistryFile
+from localchat.registry.spec import (
+    FROM_FILE,
+    NO_TEMPLATE,
+    ModelSpec,
+    PathSource,
+    Quant,
+    RegistryFile,
+    TemplateFamily,
+)
+from localchat.settings import user_registry
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -27,9 +38,11 @@ _SEPARATORS = tuple({"/", os.sep, os.altsep or "/"})
 
 @dataclass(frozen=True)
 class Registry:
-    """The models that have a name, in the order of the file."""
+    """The models that have a name, in the order of the files, and how their families are prompted."""
 
     models: tuple[ModelSpec, ...]
+    templates: Mapping[str, TemplateFamily] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     def find(self, name: str) -> ModelSpec:
         """The entry with this id; ModelNotFound says which ids are near."""
@@ -40,15 +53,26 @@ class Registry:
         hint = f"; did you mean {' or '.join(near)}?" if near else ";"
         raise ModelNotFound(f"no model is called {name!r}{hint} `localchat list` shows all models", param="model")
 
-    def resolve(self, model: str) -> Choice:
-        """What `id`, `id:QUANT`, a path to a GGUF file, or `hf:owner/repo/file.gguf@revision` stands for."""
+    def candidates(self, model: str) -> tuple[Choice, ...]:
+        """What a name may stand for: every quant of `id`, or the one of `id:QUANT`, of a path to a GGUF file, or of
+        `hf:owner/repo/file.gguf@revision`."""
+        model = self.aliases.get(model, model)
         if model.startswith(HUB_PREFIX):
-            return choose_from_hub(model)
+            return (choose_from_hub(model),)
         if model.lower().endswith(".gguf") or any(separator in model for separator in _SEPARATORS):
-            return choose_file(model)
+            return (choose_file(model),)
         name, colon, quant_name = model.partition(":")
         spec = self.find(name)
-        return Choice(spec, _pick(spec, quant_name) if colon else spec.quants[0])
+        quants = (_pick(spec, quant_name),) if colon else spec.quants
+        return tuple(Choice(spec, quant) for quant in quants)
+
+    def resolve(self, model: str) -> Choice:
+        """The first of the candidates."""
+        return self.candidates(model)[0]
+
+    def family(self, spec: ModelSpec) -> TemplateFamily | None:
+        """The prompt family of an entry; None where the file's own template counts, or none."""
+        return self.templates.get(spec.template)
 
     def _near(self, name: str) -> list[str]:
         by_lower = {spec.id.lower(): spec.id for spec in self.models}
@@ -60,15 +84,38 @@ class Registry:
 
 
 def load_registry(path: Path | None = None) -> Registry:
-    """The registry in `path`, else the packaged one, else the repository's; ConfigError names file, entry and field."""
-    path = path or _default_path()
+    """The packaged registry, the person's own, and the one in `path`: later ones add and override.
+
+    Raises ConfigError, which names file, entry and field.
+    """
+    own = user_registry()
+    files = [_default_path(), *([own] if own.is_file() else []), *([path] if path else [])]
+    return _check_templates(functools.reduce(_merge, map(_load, files)), files[-1])
+
+
+def _load(path: Path) -> Registry:
     data = _read(path)
     try:
-        models = RegistryFile.model_validate(data).models
+        file = RegistryFile.model_validate(data)
     except ValidationError as error:
         raise ConfigError(_explain(error, path, data)) from None
-    _refuse_duplicates(models, path)
-    return Registry(tuple(_anchor_paths(spec, path.parent) for spec in models))
+    _refuse_duplicates(file.models, path)
+    models = tuple(_anchor_paths(spec, path.parent) for spec in file.models)
+    return Registry(models, file.templates, file.aliases)
+
+
+def _merge(base: Registry, more: Registry) -> Registry:
+    own = {spec.id: spec for spec in more.models}
+    models = tuple(own.pop(spec.id, spec) for spec in base.models) + tuple(own.values())
+    return Registry(models, {**base.templates, **more.templates}, {**base.aliases, **more.aliases})
+
+
+def _check_templates(registry: Registry, path: Path) -> Registry:
+    known = {FROM_FILE, NO_TEMPLATE, *registry.templates}
+    for spec in registry.models:
+        if spec.template not in known:
+            raise ConfigError(f"{path}: {spec.id}: template: no family is called {spec.template!r}")
+    return registry
 
 
 def _default_path() -> Path:

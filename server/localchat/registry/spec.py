@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from localchat.quantities import Duration
+
+_COUNT = re.compile(r"(\d+(?:\.\d+)?)([MB])")
+_UNITS = {"M": 10**6, "B": 10**9}
 
 
 class _Entry(BaseModel):
@@ -25,8 +31,13 @@ class HubSource(_Entry):
 
     kind: Literal["hf"]
     repo: str
-    file: str
-    revision: str = "main"
+    file: str = Field(min_length=1)
+    revision: str = Field("main", description="A commit pins the file; a branch may move.")
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the revision names one commit for ever."""
+        return bool(re.fullmatch(r"[0-9a-f]{40}", self.revision))
 
 
 class UrlSource(_Entry):
@@ -43,7 +54,16 @@ class PathSource(_Entry):
     path: str
 
 
-Source = Annotated[WheelSource | HubSource | UrlSource | PathSource, Field(discriminator="kind")]
+class ConvertSource(_Entry):
+    """A Hugging Face checkpoint of which no GGUF is published: `localchat quantize` makes one."""
+
+    kind: Literal["convert"]
+    repo: str
+    revision: str = "main"
+    base: str | None = Field(None, description="Repository of the weights that these are a difference to.")
+
+
+Source = Annotated[WheelSource | HubSource | UrlSource | PathSource | ConvertSource, Field(discriminator="kind")]
 
 
 class Quant(_Entry):
@@ -51,8 +71,14 @@ class Quant(_Entry):
 
     name: str = Field(description="llama.cpp's name of the format: Q4_0, Q8_0, F16…")
     source: Source
-    size: int | None = Field(None, gt=0, description="Bytes.")
+    size: int | None = Field(None, gt=0, description="Bytes; checked.")
+    size_gb: float | None = Field(None, gt=0, description="As the file's page rounds it, in 10^9 bytes; not checked.")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def about_bytes(self) -> int | None:
+        """The size, exact or rounded."""
+        return self.size or (None if self.size_gb is None else int(self.size_gb * 1e9))
 
 
 class RecommendedSampling(_Entry):
@@ -63,6 +89,35 @@ class RecommendedSampling(_Entry):
     top_k: int | None = None
     min_p: float | None = None
     repeat_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    max_tokens: int | None = Field(None, gt=0, description="Most tokens of an answer.")
+
+
+class Commercial(_Entry):
+    """Whether the license allows commercial use, and the words that say so."""
+
+    use: Literal["yes", "no", "unknown"]
+    why: str
+
+
+class Openness(_Entry):
+    """What of a model is open, as a survey of its project found it."""
+
+    project: str
+    code: Literal["yes", "partly", "no"]
+    data: Literal["yes", "partly", "no"]
+    weights: Literal["yes", "partly", "no"]
+    tuning_data: Literal["yes", "partly", "no"]
+    tuning_weights: Literal["yes", "partly", "no"]
+
+
+Kind = Literal["chat", "instruct", "base", "code", "reward"]
+
+FROM_FILE = "gguf"
+"""The template that comes with the weights, where an entry names no family."""
+NO_TEMPLATE = "none"
+"""For models that were not trained to talk."""
 
 
 class ModelSpec(_Entry):
@@ -70,17 +125,76 @@ class ModelSpec(_Entry):
 
     id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     title: str
-    license: str | None = Field(None, description="SPDX identifier where one exists.")
-    parameters: str | None = Field(None, description="As people say it: 135M, 7B.")
-    architecture: str | None = Field(None, description="llama.cpp's name of the graph.")
+    authors: str | None = None
+    released: str | None = Field(None, pattern=r"^\d{4}(-\d{2}(-\d{2})?)?$")
+    kind: Kind = "chat"
+    parameters: str | None = Field(None, pattern=f"^{_COUNT.pattern}$", description="As people say it: 135M, 7B.")
+    architecture: str | None = Field(None, description="llama.cpp's name of the graph, or the model's own without one.")
     context_length: int | None = Field(None, gt=0, description="Tokens the model was trained for.")
-    chat_template: str | None = Field(None, description="Jinja text; the GGUF's own template where absent.")
-    stop: tuple[str, ...] = ()
+    license: str | None = Field(None, description="SPDX identifier where one exists.")
+    commercial: Commercial = Commercial(use="unknown", why="the registry does not say")
+    base_model: str | None = None
+    datasets: tuple[str, ...] = ()
+    openness: Openness | None = None
+    checkpoint: str | None = Field(None, description="Hugging Face repository of the original weights.")
+    template: str = Field(FROM_FILE, description="Prompt family; `gguf` is the file's own template, `none` no chat.")
+    stop: tuple[str, ...] = Field((), description="Stop strings besides the family's.")
+    bos: bool | None = Field(None, description="Whether prompts begin with BOS; the family's where absent.")
     sampling: RecommendedSampling = RecommendedSampling()
+    keep_alive: Duration | None = Field(
+        None, description="How long it stays loaded unused: 10m; the setting's if absent."
+    )
+    unsupported: str | None = Field(None, description="Why it cannot run.")
+    note: str | None = None
+    unverified: tuple[str, ...] = Field((), description="Fields that were inferred, not seen.")
     quants: tuple[Quant, ...] = Field(min_length=1, alias="quant")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_source(cls, data: Any) -> Any:
+        """An entry's `source` holds for its quants, each of which only names its `file`."""
+        if not isinstance(data, dict) or not isinstance(shared := data.get("source"), dict):
+            return data
+        rows = data.get("quant", ())
+        spread = [_with_source(row, shared) for row in rows] if isinstance(rows, list) else rows
+        return {name: value for name, value in data.items() if name != "source"} | {"quant": spread}
+
+    @model_validator(mode="after")
+    def _check_unverified(self) -> ModelSpec:
+        if unknown := [name for name in self.unverified if name not in type(self).model_fields]:
+            raise ValueError(f"unverified names {unknown[0]!r}, which is no field")
+        return self
+
+    @property
+    def parameter_count(self) -> int | None:
+        """`parameters` as a number."""
+        found = _COUNT.fullmatch(self.parameters or "")
+        return int(float(found[1]) * _UNITS[found[2]]) if found else None
+
+
+def _with_source(row: Any, shared: dict[str, Any]) -> Any:
+    if not isinstance(row, dict) or "source" in row:
+        return row
+    own = {"file": row["file"]} if "file" in row else {}
+    return {name: value for name, value in row.items() if name != "file"} | {"source": shared | own}
+
+
+class TemplateFamily(_Entry):
+    """How a family of models is prompted, written once."""
+
+    description: str
+    jinja: str
+    stop: tuple[str, ...] = ()
+    bos: bool | None = Field(None, description="Whether prompts begin with BOS; as the file says where absent.")
+    special_tokens: tuple[str, ...] = Field((), description="Markers that are one token each in these models.")
+    evidence: tuple[str, ...] = Field((), description="Where the format was seen.")
+    verified: bool = False
+    note: str | None = None
 
 
 class RegistryFile(_Entry):
     """The whole file."""
 
-    models: tuple[ModelSpec, ...] = Field(alias="model")
+    models: tuple[ModelSpec, ...] = Field((), alias="model")
+    templates: dict[str, TemplateFamily] = Field({}, alias="template")
+    aliases: dict[str, str] = Field({}, alias="alias")

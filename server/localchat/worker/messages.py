@@ -30,6 +30,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     mmap: bool
     queue_size: int
     outputs: int
+    add_bos: bool | None = None
+    """Whether texts begin with BOS; None is as the file says."""
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):

@@ -173,6 +173,8 @@ def read_messages(fd: int) -> Iterator[m.Request]:
 def load(request: m.Load) -> tuple[Context, m.Loaded]:
     """Load the model and make its context. Raises ModelLoadFailed."""
     model = Model(Path(request.path), gpu_layers=request.gpu_layers, mmap=request.mmap)
+    if request.add_bos is not None:
+        model.vocabulary.adds_bos = request.add_bos
     params = ContextParams(
         n_ctx=request.n_ctx,
         parallel=request.parallel,

@@ -16,13 +16,19 @@ from localchat.settings import Settings
 
 NAMES = list(Settings.model_fields)
 VALUES: dict[str, tuple[list[str], Any]] = {
-    "model": (["--model", "a.gguf"], "a.gguf"),
+    "model": (["--model", "a.gguf", "--model", "b"], ["a.gguf", "b"]),
     "host": (["--host", "::1"], "::1"),
     "port": (["--port", "0"], 0),
     "api_key": (["--api-key", "sesame"], "sesame"),
     "insecure": (["--insecure"], True),
     "ctx_size": (["--ctx-size", "4096"], 4096),
     "parallel": (["--parallel", "8"], 8),
+    "on_demand": (["--on-demand"], True),
+    "alias": (["--alias", "gpt-4o-mini=a", "--alias", "b=c"], ["gpt-4o-mini=a", "b=c"]),
+    "memory": (["--memory", "8G"], 8 * 2**30),
+    "keep_alive": (["--keep-alive", "1h30m"], 5400.0),
+    "commercial": (["--commercial"], True),
+    "load_queue": (["--load-queue", "0"], 0),
     "queue_size": (["--queue-size", "0"], 0),
     "threads": (["--threads", "auto"], "auto"),
     "batch_size": (["--batch-size", "64"], 64),

@@ -61,7 +61,58 @@ def test_registry_of_the_program_is_found_without_a_path() -> None:
 
 
 def test_models_keep_the_order_of_the_file(registry: Registry) -> None:
-    assert [spec.id for spec in registry.models] == ["small-chat", "big-chat"]
+    assert [spec.id for spec in registry.models][-2:] == ["small-chat", "big-chat"]
+
+
+def test_entry_of_a_later_file_takes_the_place_of_the_earlier_one(registry_file: Path) -> None:
+    registry_file.write_text(TWO_MODELS.replace('id = "small-chat"', 'id = "smollm2-135m-instruct"'))
+    ids = [spec.id for spec in load_registry(registry_file).models]
+    assert ids.count("smollm2-135m-instruct") == 1
+    assert load_registry(registry_file).find("smollm2-135m-instruct").title == "Small Chat"
+
+
+def test_registry_beside_the_config_file_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCHAT_CONFIG", str(tmp_path / "config.toml"))
+    (tmp_path / "registry.toml").write_text(TWO_MODELS)
+    registry = load_registry()
+    assert registry.find("big-chat")
+    assert registry.find("smollm2-135m-instruct")
+
+
+def test_source_of_an_entry_holds_for_its_files(registry_file: Path) -> None:
+    registry_file.write_text(
+        """
+[[model]]
+id = "shared"
+title = "Shared"
+source = { kind = "hf", repo = "a/b", revision = "0123456789012345678901234567890123456789" }
+quant = [{ name = "Q4_0", file = "b.Q4_0.gguf" }, { name = "Q8_0", source = { kind = "path", path = "/x.gguf" } }]
+"""
+    )
+    first, second = load_registry(registry_file).find("shared").quants
+    assert isinstance(first.source, HubSource)
+    assert (first.source.repo, first.source.file, first.source.is_pinned) == ("a/b", "b.Q4_0.gguf", True)
+    assert isinstance(second.source, PathSource)
+
+
+def test_alias_stands_for_a_model(registry_file: Path) -> None:
+    registry_file.write_text(TWO_MODELS + '\n[alias]\n"gpt-4o-mini" = "small-chat"\n')
+    assert load_registry(registry_file).resolve("gpt-4o-mini").spec.id == "small-chat"
+
+
+def test_family_that_nobody_wrote_is_refused(registry_file: Path) -> None:
+    text = TWO_MODELS.replace('title = "Small Chat"', 'title = "Small Chat"\ntemplate = "nobody"')
+    assert "small-chat: template: no family is called 'nobody'" in refusal(registry_file, text)
+
+
+def test_entry_of_a_family_is_prompted_by_it(registry_file: Path) -> None:
+    text = TWO_MODELS.replace('title = "Small Chat"', 'title = "Small Chat"\ntemplate = "own"')
+    registry_file.write_text(text + "\n[template.own]\ndescription = 'own'\njinja = '{{ messages }}'\n")
+    registry = load_registry(registry_file)
+    family = registry.family(registry.find("small-chat"))
+    assert family is not None
+    assert family.jinja == "{{ messages }}"
+    assert registry.family(registry.find("big-chat")) is None
 
 
 def test_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
@@ -98,8 +149,9 @@ def test_bad_entry_is_named_with_its_field(registry_file: Path, before: str, aft
     assert expected in refusal(registry_file, TWO_MODELS.replace(before, after))
 
 
-def test_file_without_models_is_refused(registry_file: Path) -> None:
-    assert "model: field required" in refusal(registry_file, "")
+def test_file_without_models_adds_none(registry_file: Path) -> None:
+    registry_file.write_text("")
+    assert load_registry(registry_file).models == load_registry().models
 
 
 def test_further_errors_are_counted(registry_file: Path) -> None:
