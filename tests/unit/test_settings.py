@@ -92,10 +92,50 @@ def test_size_is_auto_or_a_number(text: str, value: object, monkeypatch: pytest.
     assert load_settings(threads=text).threads == value
 
 
-@pytest.mark.parametrize("text", ["chat.example,home.example", '["chat.example", "home.example"]'])
+@pytest.mark.parametrize("text", ["http://a,http://b", '["http://a", "http://b"]'])
 def test_list_in_a_variable_has_commas_or_is_json(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    monkeypatch.setenv("LOCALCHAT_ALLOWED_HOSTS", text)
-    assert load_settings().allowed_hosts == ["chat.example", "home.example"]
+    monkeypatch.setenv("LOCALCHAT_CORS_ORIGINS", text)
+    assert load_settings().cors_origins == ["http://a", "http://b"]
+
+
+def test_settings_do_not_change() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load_settings().port = 1  # type: ignore[misc]
+
+
+def test_bad_flag_is_named() -> None:
+    assert refusal(ctx_size=0).startswith("--ctx-size: 0 is not valid: ")
+
+
+def test_bad_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCHAT_PORT", "65536")
+    assert refusal().startswith("LOCALCHAT_PORT: '65536' is not valid: input should be less than or equal to 65535")
+
+
+def test_bad_entry_of_the_file_is_named(file: Path) -> None:
+    file.write_text("kv_type = 'q2_k'\n")
+    assert refusal().startswith(f"kv_type in {file}: 'q2_k' is not valid: input should be 'f32'")
+
+
+def test_bad_flag_is_blamed_although_the_variable_is_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCHAT_PARALLEL", "4")
+    assert refusal(parallel=257).startswith("--parallel: 257 is not valid: ")
+
+
+def test_bad_variable_is_not_looked_at_when_there_is_a_flag(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCALCHAT_PORT", "none")
+    assert load_settings(port=1).port == 1
+
+
+def test_unknown_entry_of_the_file_is_named(file: Path) -> None:
+    file.write_text("prot = 8080\n")
+    assert refusal() == f"prot is not a setting (found in {file})"
+
+
+@pytest.mark.parametrize("text", ["port = ", "[[[", "port = 1\nport = 2\n"])
+def test_file_that_is_not_toml_is_named(file: Path, text: str) -> None:
+    file.write_text(text)
+    assert refusal().startswith(f"{file} or the environment cannot be read: ")
 
 
 def test_list_that_begins_as_json_and_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
