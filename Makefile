@@ -41,7 +41,7 @@ $(VENV)/bin/python:
 
 # The stamps make a second call instant. llama-cpp-python compiles llama.cpp: minutes, once.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q -e .
+	options="$(PIP_BUILD)"; $${options:+env "CMAKE_ARGS=$(WITHOUT_AMX)"} $(BIN)/python -m pip install -q $$options -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
@@ -54,3 +54,36 @@ $(VENV)/.installed-bench: pyproject.toml $(VENV)/.installed
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# GCC 12 takes _tile_loadconfig for a reader of 8 bytes and drops the stores to the other 56, so llama.cpp's kernels for AMX
+# end the process. Where a program with such stores fails, llama.cpp is compiled for the rest of a CPU with AMX, and not
+# taken from pip's cache, which does not know how a wheel was compiled.
+define AMX_PROBE
+#include <immintrin.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+typedef struct { unsigned char palette, row, none[14]; unsigned short columns[16]; unsigned char rows[16]; } Tiles;
+__attribute__((noinline)) static void load(void) {
+    _Alignas(64) Tiles tiles = {0};
+    tiles.palette = 1;
+    tiles.rows[0] = 8;
+    tiles.columns[0] = 64;
+    _tile_loadconfig(&tiles);
+}
+int main(void) {
+    _Alignas(64) static Tiles seen;
+    if (syscall(SYS_arch_prctl, 0x1023, 18)) return 0;  /* refused openly: llama.cpp does without */
+    load();
+    _tile_storeconfig(&seen);
+    return !(seen.rows[0] == 8 && seen.columns[0] == 64);
+}
+endef
+export AMX_PROBE
+SHOWS_AMX := $(shell grep -qsw amx_int8 /proc/cpuinfo && echo yes)
+ifeq ($(SHOWS_AMX)$(CMAKE_ARGS),yes)
+PIP_BUILD = $$(probe=$$(mktemp) && printf '%s\n' "$$AMX_PROBE" | $(CC) -O3 -mamx-tile -x c -o $$probe - && ! $$probe 2>/dev/null \
+    && echo --no-cache-dir --no-binary llama-cpp-python; rm -f $$probe)
+WITHOUT_AMX = -DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON \
+    -DGGML_AVX_VNNI=ON
+endif
