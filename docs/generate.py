@@ -16,7 +16,7 @@ from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from localchat.cli.flags import shown_default
 from localchat.errors import LocalchatError
-from localchat.registry import load_registry
+from localchat.registry import ModelSpec, load_registry
 from localchat.sampling_params import RANGES, SamplingParams
 from localchat.settings import Settings
 
@@ -86,12 +86,28 @@ def settings() -> Iterator[str]:
 
 def models() -> Iterator[str]:
     """The registry."""
-    yield "| id | title | parameters | context | quants | license |"
-    yield "|---|---|---|---|---|---|"
+    yield "| id | title | parameters | context | formats | license | commercial | runs |"
+    yield "|---|---|---|---|---|---|---|---|"
     for spec in load_registry(ROOT / "model_registry.toml").models:
-        quants = ", ".join(quant.name for quant in spec.quants)
-        context = spec.context_length or ""
-        yield f"| `{spec.id}` | {spec.title} | {spec.parameters or ''} | {context} | {quants} | {spec.license or '?'} |"
+        numbers = f"{spec.parameters or ''} | {spec.context_length or ''}"
+        license = f"{spec.license or 'unknown'} | {spec.commercial.use}"
+        yield f"| `{spec.id}` | {spec.title} | {numbers} | {_formats(spec)} | {license} | {_runs(spec)} |"
+
+
+def _formats(spec: ModelSpec) -> str:
+    names = [quant.name for quant in spec.quants]
+    if len(names) <= 3:
+        return ", ".join(names)
+    # The first is the default; the others ascend.
+    return f"{names[1]} … {names[-1]} ({len(names)})"
+
+
+def _runs(spec: ModelSpec) -> str:
+    if spec.unsupported:
+        return f"no: {spec.unsupported}"
+    if spec.architecture == "t5":
+        return "not yet: encoder-decoder"
+    return "convert" if all(quant.source.kind == "convert" for quant in spec.quants) else "yes"
 
 
 TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {

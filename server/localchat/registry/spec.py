@@ -146,13 +146,13 @@ class ModelSpec(_Entry):
     )
     unsupported: str | None = Field(None, description="Why it cannot run.")
     note: str | None = None
-    unverified: tuple[str, ...] = Field((), description="Fields that were inferred, not seen.")
-    quants: tuple[Quant, ...] = Field(min_length=1, alias="quant")
+    unverified: tuple[str, ...] = Field((), description="Keys of this entry that were inferred, not seen.")
+    quants: tuple[Quant, ...] = Field((), alias="quant", description="The default first; none only if unsupported.")
 
     @model_validator(mode="before")
     @classmethod
     def _spread_source(cls, data: Any) -> Any:
-        """An entry's `source` holds for its quants, each of which only names its `file`."""
+        """An entry's `source` holds for its quants; `{name}` in its `file` is the quant's name."""
         if not isinstance(data, dict) or not isinstance(shared := data.get("source"), dict):
             return data
         rows = data.get("quant", ())
@@ -160,9 +160,12 @@ class ModelSpec(_Entry):
         return {name: value for name, value in data.items() if name != "source"} | {"quant": spread}
 
     @model_validator(mode="after")
-    def _check_unverified(self) -> ModelSpec:
-        if unknown := [name for name in self.unverified if name not in type(self).model_fields]:
+    def _check(self) -> ModelSpec:
+        keys = {field.alias or name for name, field in type(self).model_fields.items()}
+        if unknown := [name for name in self.unverified if name not in keys]:
             raise ValueError(f"unverified names {unknown[0]!r}, which is no field")
+        if not self.quants and not self.unsupported:
+            raise ValueError("needs a quant, or unsupported with the reason")
         return self
 
     @property
@@ -175,8 +178,10 @@ class ModelSpec(_Entry):
 def _with_source(row: Any, shared: dict[str, Any]) -> Any:
     if not isinstance(row, dict) or "source" in row:
         return row
-    own = {"file": row["file"]} if "file" in row else {}
-    return {name: value for name, value in row.items() if name != "file"} | {"source": shared | own}
+    own = {name: value for name, value in row.items() if name != "file"}
+    file = row.get("file", shared.get("file"))
+    named = {"file": file.replace("{name}", str(row.get("name")))} if isinstance(file, str) else {}
+    return own | {"source": shared | named}
 
 
 class TemplateFamily(_Entry):
