@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localchat.errors import EngineError, ModelLoadFailed
+from localchat.llama.activations import Activations
 from localchat.llama.batch import Batch
 from localchat.llama.library import GGML_TYPES
 from localchat.llama.model import Model
@@ -35,6 +36,8 @@ class ContextParams:
     flash_attn: str = "auto"
     outputs: int = 0
     """Rows of one decode whose logits may be asked for; llama.cpp aborts beyond it. 0 is every row."""
+    observer: Activations | None = None
+    """Sees the inputs of every matrix product; it slows decoding down."""
 
 
 class Context:
@@ -42,6 +45,7 @@ class Context:
 
     def __init__(self, model: Model, params: ContextParams) -> None:
         self.model = model
+        self._params = params  # keeps the observer's callback alive
         self.vocabulary = model.vocabulary
         self.pointer = C.llama_init_from_model(model.pointer, _native(params))
         if not self.pointer:
@@ -116,4 +120,6 @@ def _native(params: ContextParams) -> C.llama_context_params:
     native.flash_attn_type = _FLASH_ATTENTION[params.flash_attn]
     native.n_outputs_max = params.outputs
     native.no_perf = True
+    if params.observer is not None:
+        native.cb_eval = params.observer.callback
     return native

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import llama_cpp.llama_cpp as C
+import numpy as np
+from numpy.typing import NDArray
 
 from localchat.errors import ConfigError, EngineError
 from localchat.llama import library
@@ -16,17 +21,47 @@ FORMATS: dict[str, int] = {
 }
 """Format by llama.cpp's name → `enum llama_ftype`."""
 
+Importance = Mapping[str, NDArray[np.float32]]
+"""Matrix → how much each of its columns matters, (columns,) or (matrices x columns,)."""
 
-def quantize(source: Path, target: Path, format: str, *, threads: int, requantize: bool) -> None:
+
+def quantize(
+    source: Path,
+    target: Path,
+    format: str,
+    *,
+    threads: int,
+    requantize: bool,
+    importance: Importance | None = None,
+) -> None:
     """Write `source` in another format to `target`. Raises ConfigError, EngineError.
 
     `requantize` allows a source that is quantized already, at the price of a second rounding.
     """
     library.start()
-    if format not in FORMATS:
-        raise ConfigError(f"{format} is not a format; these are: {', '.join(sorted(FORMATS))}")
+    check_format(format)
     params = C.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FORMATS[format], threads, requantize
-    status = C.llama_model_quantize(str(source).encode(), str(target).encode(), C.ctypes.byref(params))
+    rows = _native(importance) if importance else None
+    if rows is not None:
+        params.imatrix = ctypes.cast(rows, ctypes.POINTER(C.llama_model_imatrix_data))
+    status = C.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params))
     if status:
         raise EngineError(f"llama.cpp could not turn {source.name} into {format} (status {status})")
+
+
+def check_format(format: str) -> None:
+    """Raise ConfigError for a format that llama.cpp does not have."""
+    if format not in FORMATS:
+        raise ConfigError(f"{format} is not a format; these are: {', '.join(sorted(FORMATS))}")
+
+
+def _native(importance: Importance) -> Any:
+    """The matrices as llama.cpp takes them, closed by an empty one; they point into the arrays."""
+    rows = (C.llama_model_imatrix_data * (len(importance) + 1))()
+    for row, (name, values) in zip(rows, importance.items(), strict=False):
+        assert values.dtype == np.float32
+        assert values.flags.c_contiguous
+        row.name, row.size = name.encode(), values.size
+        row.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return rows
