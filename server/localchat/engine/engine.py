@@ -113,7 +113,7 @@ class Engine:
         token = sequence.sampler.sample(logits)
         sequence.sampler.accept((token,))
         sequence.tokens.append(token)
-        is_end = token in self._end_tokens
+        is_end = token in self._end_tokens or token in sequence.stop_tokens
         if sequence.logprobs is not None:
             entry = token_logprob(self.vocabulary, logits, token, sequence.logprobs)
             sequence.logprob_sum += entry.logprob or 0.0

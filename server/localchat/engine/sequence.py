@@ -24,7 +24,8 @@ class Status(Enum):
 class Sequence:
     """Prompt and output tokens, how many of them the KV cache holds, and what decides the next one.
 
-    `logprobs` is the number of alternatives to report, or None; `prompt_logprobs` reports the prompt's as well.
+    `stop_tokens` end it as the vocabulary's end tokens do. `logprobs` is the number of alternatives to report, or
+    None; `prompt_logprobs` reports the prompt's as well.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Sequence:
     max_tokens: int
     sampler: Sampler
     detokenizer: Detokenizer
+    stop_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
     prompt_logprobs: bool = False
 

@@ -14,10 +14,11 @@ from localchat.llama.vocabulary import Vocabulary
 class Model:
     """A loaded GGUF file. Raises ModelLoadFailed; llama.cpp has then said why on stderr."""
 
-    def __init__(self, path: Path, *, gpu_layers: int = 0, mmap: bool = True) -> None:
+    def __init__(self, path: Path, *, gpu_layers: int = 0, mmap: bool = True, vocab_only: bool = False) -> None:
         library.start()
         params = C.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        params.vocab_only = vocab_only
         params.load_mode = C.LLAMA_LOAD_MODE_MMAP if mmap else C.LLAMA_LOAD_MODE_NONE
         self.pointer = C.llama_model_load_from_file(str(path).encode(), params)
         if not self.pointer:

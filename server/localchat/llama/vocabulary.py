@@ -50,6 +50,11 @@ class Vocabulary:
             tokens.insert(0, self.bos)  # a template that spells BOS out has already put it there
         return tokens
 
+    def control_token(self, text: str) -> int | None:
+        """The token without text of its own that is spelled like this, if there is one."""
+        tokens = self.tokenize(text, parse_special=True)
+        return tokens[0] if len(tokens) == 1 and not self.piece(tokens[0]) else None
+
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """The bytes that a token stands for; control tokens are empty unless `special`."""
         if special:

@@ -11,7 +11,7 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from localchat.engine.detokenizer import Detokenizer
@@ -104,6 +104,7 @@ class Intake:
             max_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
             sampler=sampler,
             detokenizer=Detokenizer(message.stops),
+            stop_tokens=self._stop_tokens(message.stops),
             logprobs=message.logprobs,
             prompt_logprobs=message.prompt_logprobs,
         )
@@ -121,6 +122,11 @@ class Intake:
         if not tokens:
             raise InvalidRequest("the prompt is empty, so there is nothing to continue", param=message.param)
         return tokens
+
+    def _stop_tokens(self, stops: Iterable[str]) -> frozenset[int]:
+        """The stops that are a control token: those have no text in which they could be found."""
+        found = (self._vocabulary.control_token(stop) for stop in stops)
+        return frozenset(token for token in found if token is not None)
 
     def _start(self, sequence: Sequence) -> None:
         if self._engine.load >= self._most:

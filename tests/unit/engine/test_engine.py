@@ -112,6 +112,13 @@ def test_end_token_releases_what_was_held_back() -> None:
     assert (result.text, result.reason) == ("Hello#", "stop")
 
 
+def test_stop_token_stops_and_is_no_part_of_the_text() -> None:
+    driver = Driver(ScriptedContext(replies({"Hi": "Hello#World"})))
+    driver.submit(1, "Hi").stop_tokens = frozenset(b"#")
+    result = driver.run()[1]
+    assert (result.text, result.reason) == ("Hello", "stop")
+
+
 def test_stop_string_stops_and_is_cut_off() -> None:
     driver = Driver(ScriptedContext(replies({"Hi": "Hello\nUser: never said"})))
     driver.submit(1, "Hi", stops=["\nUser:"])
