@@ -9,6 +9,8 @@
     │   ├── HostNotAllowed
     │   ├── NotFound
     │   │   └── ModelNotFound
+    │   ├── UnsupportedModel
+    │   ├── LicenseForbids
     │   └── BodyTooLarge
     ├── Overloaded                 right request, wrong moment
     │   ├── QueueFull
@@ -20,6 +22,7 @@
     ├── WeightsError               a model file is at fault
     │   ├── NotGguf
     │   ├── FetchFailed
+    │   │   └── NotConverted
     │   └── ChecksumMismatch
     ├── TemplateError
     ├── DoesNotFit
@@ -72,6 +75,14 @@ class ModelNotFound(NotFound):
     """No model is served under this id."""
 
 
+class UnsupportedModel(RequestError):
+    """The registry knows the model, and that it cannot run."""
+
+
+class LicenseForbids(RequestError):
+    """The model's license does not allow commercial use, or is not known to, and --commercial is set."""
+
+
 class BodyTooLarge(RequestError):
     """The request body is over the limit."""
 
@@ -120,6 +131,10 @@ class NotGguf(WeightsError):
 
 class FetchFailed(WeightsError):
     """A source could not be downloaded."""
+
+
+class NotConverted(FetchFailed):
+    """Only a checkpoint is published; a GGUF has to be made of it."""
 
 
 class ChecksumMismatch(WeightsError):

@@ -69,7 +69,8 @@ def _read(cursor: Cursor, path: Path) -> GgufHeader:
     alignment = _alignment(cursor, metadata)
     placed = [_tensor(cursor) for _ in range(tensor_count)]
     _check_layout(cursor, placed, alignment)
-    header = GgufHeader(path, cursor.size, version, metadata, tuple(tensor.info for tensor in placed))
+    infos = tuple(tensor.info for tensor in placed)
+    header = GgufHeader(path, cursor.size, version, metadata, infos, _padded(cursor.at, alignment))
     _check_layers(cursor, header)
     return header
 

@@ -83,6 +83,8 @@ class GgufHeader:
     version: int
     metadata: dict[str, Value]
     tensors: tuple[TensorInfo, ...]
+    length: int = 0
+    """Bytes before the first tensor's."""
 
     @property
     def architecture(self) -> str:

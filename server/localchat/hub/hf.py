@@ -1,150 +1,103 @@
-"""Weights on the Hugging Face Hub; files stay in the Hub's own cache, where other programs find them too."""
+"""Weights on the Hugging Face Hub, in the Hub's own cache.
+
+The library says what the Hub has and links it into its cache; the bytes in between are fetched here. The library's own
+transfer begins anew whenever a process ends, hashes nothing, and through Xet writes a file in no order.
+"""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
-from huggingface_hub import constants, errors, hf_hub_download, try_to_load_from_cache
+from huggingface_hub import hf_hub_download
 
 from localchat.errors import ChecksumMismatch, FetchFailed
-from localchat.hub.checksum import check_sha256, check_size, sha256_of
-from localchat.hub.progress import Progress, phase
-from localchat.hub.store import check_room
+from localchat.hub import cache, ledger
+from localchat.hub.checksum import Digest, check_structure, digest_of
+from localchat.hub.hub_file import HubFile, endpoint, locate, translated
+from localchat.hub.ledger import Record
+from localchat.hub.lock import locked
+from localchat.hub.progress import Progress, SilentProgress, phase
+from localchat.hub.quarantine import set_aside
+from localchat.hub.repair import obtain
+from localchat.hub.store import Delivery, Slot, check_room, install
+from localchat.hub.transfer import Remote
 from localchat.registry import Choice, Quant
 from localchat.registry.spec import HubSource
 
-_LOGIN = "log in with `hf auth login` or set HF_TOKEN"
-_BY_STATUS = {
-    401: f"the Hub does not accept the token; {_LOGIN}",
-    403: f"the Hub forbids to read it; {_LOGIN}, with a token that may",
-}
+
+def find(choice: Choice, models_dir: Path) -> Path | None:
+    """The choice's file in the cache, if it is there and can be the right one; `models_dir` plays no part."""
+    source, quant = _source(choice), choice.quant
+    with translated(source):
+        path = cache.cached(source)
+    if path is None or not path.is_file() or quant.size not in (None, path.stat().st_size):
+        return None
+    # A branch may have moved on since the file came, or the registry may.
+    return path if quant.sha256 is None or cache.claimed_sha256(path) in (None, quant.sha256) else None
 
 
-def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Path:
-    """The file in the Hub's cache, downloaded unless it is there; `models_dir` plays no part."""
-    source, quant = choice.quant.source, choice.quant
-    assert isinstance(source, HubSource)
-    label = f"{choice.spec.id} {quant.name}"
-    with _translated(source):
-        cached = _cached(source)
-    if cached is not None and _is_right(cached, label, quant, progress):
-        return cached
-    with _translated(source):
-        path = _download(source, label, quant, progress)
-    _check(path, label, quant, progress)
+def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Delivery:
+    """The file in the Hub's cache, downloaded unless it is there."""
+    source, label = _source(choice), f"{choice.spec.id} {choice.quant.name}"
+    found = locate(source, label, progress)
+    _refuse_another(source, found, choice.quant)
+    slot = cache.slot_of(choice, source, found.etag, found.commit)
+    known = ledger.find(choice, models_dir)
+    with locked(cache.lock_of(source, found.etag), label, progress):
+        digest = _take(slot, found, progress) or _bring(slot, found, known, progress)
+    return Delivery(_link(source, found, slot), digest)
+
+
+def _take(slot: Slot, found: HubFile, progress: Progress) -> Digest | None:
+    """Check what another program has brought, or another process while this one waited; None if nothing good."""
+    if not slot.path.exists():
+        return None
+    with phase(progress, f"{slot.label}: checking", slot.path.stat().st_size):
+        digest = digest_of(slot.path, progress)
+    if found.remote.sha256 not in (None, digest.sha256):
+        set_aside(slot.path)
+        return None
+    check_structure(slot.path, found.file)  # it is what the Hub has, good or bad, and not ours to move
+    return digest
+
+
+def _bring(slot: Slot, found: HubFile, known: Record | None, progress: Progress) -> Digest:
+    slot.path.parent.mkdir(parents=True, exist_ok=True)
+    check_room(slot.label, slot.path.parent, int((found.remote.size or 0) * 1.02) - slot.arrived)
+    digest = obtain(found.remote, slot, known.digest if known else None, progress)
+    install(slot, digest, found.file, found.remote.sha256)
+    return digest
+
+
+def _link(source: HubSource, found: HubFile, slot: Slot) -> Path:
+    """Have the library put the content under its name."""
+    with translated(source):
+        path = Path(hf_hub_download(source.repo, source.file, revision=source.revision, endpoint=endpoint()))
+    if not path.samefile(slot.path):
+        raise FetchFailed(f"{source.repo} has changed at revision {source.revision} meanwhile; try again")
     return path
 
 
-def _cached(source: HubSource) -> Path | None:
-    found = try_to_load_from_cache(source.repo, source.file, revision=source.revision)
-    return Path(found) if isinstance(found, str) else None
-
-
-def _is_right(cached: Path, label: str, quant: Quant, progress: Progress) -> bool:
-    # The Hub names a blob by its SHA-256, and `_check` leaves none under a name that is not true.
-    if _blob(cached).name == quant.sha256:
-        return quant.size in (None, cached.stat().st_size)
-    try:
-        _check(cached, label, quant, progress)
-    except ChecksumMismatch:
-        return False  # the branch has moved on since, or the registry has
-    return True
-
-
-def _download(source: HubSource, label: str, quant: Quant, progress: Progress) -> Path:
-    check_room(label, Path(constants.HF_HUB_CACHE), int((quant.size or 0) * 1.05))
-    bar = type("BoundBar", (_Bar,), {"progress": progress, "label": label})
-    endpoint = os.environ.get("HF_ENDPOINT") or None  # the library reads it only once, when it is imported
-    try:
-        return Path(
-            hf_hub_download(source.repo, source.file, revision=source.revision, endpoint=endpoint, tqdm_class=bar)
+def _refuse_another(source: HubSource, found: HubFile, quant: Quant) -> None:
+    """ChecksumMismatch before the download where the Hub says that it would be in vain."""
+    moved = "" if source.is_pinned else f"; {source.revision} may have moved on, and a commit would not"
+    name, remote = f"{source.repo}/{source.file}", found.remote
+    if quant.size is not None and remote.size not in (None, quant.size):
+        raise ChecksumMismatch(
+            f"{name} is not the file the registry names: it has {remote.size} bytes, expected {quant.size}{moved}"
         )
-    finally:
-        progress.finish()
+    if quant.sha256 is not None and remote.sha256 not in (None, quant.sha256):
+        raise ChecksumMismatch(
+            f"{name} is not the file the registry names: its SHA-256 is {remote.sha256}, expected {quant.sha256}{moved}"
+        )
 
 
-def _check(path: Path, label: str, quant: Quant, progress: Progress) -> None:
-    if quant.sha256 is not None:
-        with phase(progress, f"{label}: checking", path.stat().st_size):
-            actual = sha256_of(path, progress)
-        blob = _blob(path)
-        if actual != quant.sha256 and blob.name == quant.sha256:
-            path.unlink()
-            blob.unlink(missing_ok=True)
-        check_sha256(path.name, actual, quant.sha256)
-    check_size(path.name, path.stat().st_size, quant.size)
+def remote_of(choice: Choice) -> Remote:
+    """Where the file is, as the Hub says."""
+    return locate(_source(choice), f"{choice.spec.id} {choice.quant.name}", SilentProgress()).remote
 
 
-def _blob(path: Path) -> Path:
-    """What a file in the cache is a link to; itself on systems without links."""
-    return path.parent / os.readlink(path) if path.is_symlink() else path
-
-
-class _Bar:
-    """As much of tqdm as the Hub library uses, told on to our progress."""
-
-    progress: Progress
-    label: str
-
-    def __init__(self, *args: Any, total: int | None = None, initial: int = 0, **options: Any) -> None:
-        self.n, self.total = initial, total
-        self.progress.start(f"{self.label}: downloading", total)
-        self.progress.update(initial)
-
-    def update(self, n: int = 1) -> None:
-        self.n += n
-        self.progress.update(self.n)
-
-    def update_transfer(self, n: int) -> None:
-        """Having this method asks for one bar; bytes on the wire are not bytes of the file."""
-
-    def set_postfix_str(self, *args: Any, **options: Any) -> None:
-        pass
-
-    set_transfer_postfix_str = refresh = set_postfix_str
-
-    def close(self) -> None:
-        self.progress.finish()
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-
-@contextmanager
-def _translated(source: HubSource) -> Iterator[None]:
-    try:
-        yield
-    except FetchFailed:
-        raise
-    except Exception as error:  # requests, httpx or httpx2, by the version of the library
-        raise FetchFailed(_explain(error, source)) from error
-
-
-def _explain(error: Exception, source: HubSource) -> str:
-    if isinstance(error, errors.LocalEntryNotFoundError) and isinstance(error.__cause__, Exception):
-        error = error.__cause__  # it says no more than that the file is not in the cache either
-    file = f"{source.repo}/{source.file}"
-    # Subclasses before their bases.
-    reasons: tuple[tuple[type[Exception], str], ...] = (
-        (errors.GatedRepoError, f"{source.repo} is gated: ask for access on its page, then {_LOGIN}"),
-        (errors.RepositoryNotFoundError, f"the Hub has no repository {source.repo}; if it is private, {_LOGIN}"),
-        (errors.RevisionNotFoundError, f"{source.repo} has no revision {source.revision}"),
-        (errors.OfflineModeIsEnabled, f"{file} is not in the cache, and HF_HUB_OFFLINE forbids to download it"),
-        (errors.LocalEntryNotFoundError, f"{file} is not in the cache, and the Hub cannot be reached"),
-        (errors.EntryNotFoundError, f"{source.repo} has no file {source.file} at revision {source.revision}"),
-    )
-    for kind, reason in reasons:
-        if isinstance(error, kind):
-            return reason
-    if isinstance(error, errors.HfHubHTTPError):
-        status = error.response.status_code
-        return f"{file}: {_BY_STATUS.get(status, f'the Hub answered {status}')}"
-    return f"{file} could not be downloaded: {' '.join(str(error).split()) or type(error).__name__}"
+def _source(choice: Choice) -> HubSource:
+    source = choice.quant.source
+    assert isinstance(source, HubSource)
+    return source

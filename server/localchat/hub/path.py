@@ -6,15 +6,23 @@ from pathlib import Path
 
 from localchat.errors import WeightsError
 from localchat.hub.progress import Progress
+from localchat.hub.store import Delivery
 from localchat.registry import Choice
 from localchat.registry.spec import PathSource
 
 
-def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Path:
-    """The file itself."""
+def find(choice: Choice, models_dir: Path) -> Path | None:
+    """The file itself, if it is there."""
+    path = _path(choice)
+    return path if path.is_file() else None
+
+
+def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Delivery:
+    """Nothing can bring a file that is not there."""
+    raise WeightsError(f"{choice.spec.id} {choice.quant.name}: there is no file {_path(choice)}")
+
+
+def _path(choice: Choice) -> Path:
     source = choice.quant.source
     assert isinstance(source, PathSource)
-    path = Path(source.path).expanduser()
-    if not path.is_file():
-        raise WeightsError(f"{choice.spec.id} {choice.quant.name}: there is no file {path}")
-    return path
+    return Path(source.path).expanduser()

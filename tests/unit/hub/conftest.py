@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hub_server import HubServer, in_this_process, tiny_gguf
+from localchat.hub import patience
 from localchat.hub.progress import Progress
 from localchat.registry import Choice, ModelSpec
 
@@ -40,7 +43,7 @@ def recorder(labels: list[str]) -> Progress:
 @pytest.fixture
 def weights() -> bytes:
     """What passes for a model here."""
-    return b"GGUF" + bytes(range(256)) * 2000
+    return tiny_gguf()
 
 
 @pytest.fixture
@@ -56,7 +59,27 @@ def make_choice(weights: bytes) -> Callable[..., Choice]:
     return make
 
 
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """The models folder."""
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def hub(weights: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A Hub with the file `dir/tiny.gguf` in the repository `owner/tiny`."""
+    with in_this_process(tmp_path / "hf", monkeypatch) as server:
+        server.add("owner/tiny", "dir/tiny.gguf", weights)
+        yield server
+
+
 @pytest.fixture(autouse=True)
 def _loopback_without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An attempt that brings nothing is the last."""
+    monkeypatch.setattr(patience, "PAUSES", ())

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import socket
-import threading
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from hub_server import PAGE, Fault, HubServer, tiny_gguf
 from localchat.errors import ChecksumMismatch, FetchFailed, NotGguf
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress, SilentProgress
@@ -22,72 +20,27 @@ MakeChoice = Callable[..., Choice]
 
 @dataclass
 class Site:
-    """One file behind HTTP, how it is served, and what was asked for."""
+    """One file behind HTTP."""
 
-    body: bytes
-    url: str = ""
-    etag: str | None = '"v1"'
-    cuts: list[int] = field(default_factory=list)  # for each request to come, after how many bytes it is cut
-    knows_ranges: bool = True
-    ranges: list[str | None] = field(default_factory=list)
+    hub: HubServer
+    url: str
 
+    @property
+    def ranges(self) -> list[str | None]:
+        return self.hub.content_ranges
 
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        assert isinstance(self.server, Server)
-        site = self.server.site
-        if self.path == "/moved":
-            self.answer(302, {"Location": "/file"})
-        elif self.path != "/file":
-            self.answer(404, {})
-        else:
-            self.serve(site)
+    @property
+    def moved(self) -> str:
+        """Another address, which redirects to the first."""
+        return self.url.replace("/plain/", "/moved/")
 
-    def serve(self, site: Site) -> None:
-        asked = self.headers["Range"]
-        site.ranges.append(asked)
-        start = 0
-        if asked and site.knows_ranges and self.headers["If-Range"] in (None, site.etag):
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
-        headers = {"ETag": site.etag} if site.etag else {}
-        if start >= len(site.body):
-            self.answer(416, {"Content-Range": f"bytes */{len(site.body)}"})
-            return
-        if start:
-            headers["Content-Range"] = f"bytes {start}-{len(site.body) - 1}/{len(site.body)}"
-        cut = site.cuts.pop(0) if site.cuts else None
-        self.answer(206 if start else 200, headers, site.body[start:], cut)
-
-    def answer(self, status: int, headers: dict[str, str], body: bytes = b"", cut: int | None = None) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[:cut])
-
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-class Server(ThreadingHTTPServer):
-    site: Site
+    def replace(self, body: bytes) -> None:
+        self.hub.serve("file", body)
 
 
 @pytest.fixture
-def site(weights: bytes) -> Iterator[Site]:
-    with Server(("127.0.0.1", 0), Handler) as server:
-        server.site = Site(weights, f"http://127.0.0.1:{server.server_address[1]}/file")
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server.site
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    return tmp_path / "models"
+def site(hub: HubServer, weights: bytes) -> Site:
+    return Site(hub, hub.serve("file", weights))
 
 
 def source(url: str) -> dict[str, str]:
@@ -104,7 +57,7 @@ def test_file_is_downloaded_once(
     for _ in range(2):
         assert fetch(make_choice(source(site.url)), models, recorder).read_bytes() == weights
     assert site.ranges == [None]
-    assert labels == ["tiny Q4_0: downloading", "tiny Q4_0: checking"]
+    assert labels == ["tiny Q4_0: downloading"]
     assert names_in(models) == {"tiny.Q4_0.gguf"}
 
 
@@ -118,14 +71,13 @@ def test_file_of_unknown_size_and_hash_is_downloaded_once(
 
 
 def test_redirect_is_followed(site: Site, models: Path, make_choice: MakeChoice, weights: bytes) -> None:
-    moved = site.url.replace("/file", "/moved")
-    assert fetch(make_choice(source(moved)), models, SilentProgress()).read_bytes() == weights
+    assert fetch(make_choice(source(site.moved)), models, SilentProgress()).read_bytes() == weights
 
 
 def test_cut_connection_is_taken_up_where_it_broke(
     site: Site, models: Path, make_choice: MakeChoice, weights: bytes
 ) -> None:
-    site.cuts = [1000, 500]
+    site.hub.faults = [Fault(cut=1000), Fault(cut=500)]
     assert fetch(make_choice(source(site.url)), models, SilentProgress()).read_bytes() == weights
     assert site.ranges == [None, "bytes=1000-", "bytes=1500-"]
 
@@ -134,7 +86,7 @@ def test_next_call_goes_on_from_what_the_last_one_kept(
     site: Site, models: Path, make_choice: MakeChoice, weights: bytes
 ) -> None:
     choice = make_choice(source(site.url))
-    site.cuts = [1000, 0]
+    site.hub.faults = [Fault(cut=1000), Fault(cut=0)]
     with pytest.raises(FetchFailed, match="what has arrived is kept, so try again"):
         fetch(choice, models, SilentProgress())
     assert names_in(models) == {"tiny.Q4_0.gguf.part", "tiny.Q4_0.gguf.part.origin"}
@@ -146,13 +98,13 @@ def test_next_call_goes_on_from_what_the_last_one_kept(
 def test_server_without_ranges_sends_the_whole_again(
     site: Site, models: Path, make_choice: MakeChoice, weights: bytes
 ) -> None:
-    site.cuts, site.knows_ranges = [1000], False
+    site.hub.faults = [Fault(cut=1000), Fault(ranges="ignored")]
     assert fetch(make_choice(source(site.url)), models, SilentProgress()).read_bytes() == weights
     assert site.ranges == [None, "bytes=1000-"]
 
 
 def leave_part(site: Site, models: Path, choice: Choice) -> None:
-    site.cuts = [1000, 0]
+    site.hub.faults = [Fault(cut=1000), Fault(cut=0)]
     with pytest.raises(FetchFailed):
         fetch(choice, models, SilentProgress())
 
@@ -162,15 +114,15 @@ def test_file_that_changed_meanwhile_is_begun_anew(
 ) -> None:
     choice = make_choice(source(site.url), size=None, sha256=None)
     leave_part(site, models, choice)
-    site.body, site.etag = b"GGUF another" * 1000, '"v2"'
-    assert fetch(choice, models, SilentProgress()).read_bytes() == site.body
+    site.replace(another := tiny_gguf(seed=2))
+    assert fetch(choice, models, SilentProgress()).read_bytes() == another
 
 
 def test_part_of_another_address_is_not_gone_on_with(
     site: Site, models: Path, make_choice: MakeChoice, weights: bytes
 ) -> None:
     leave_part(site, models, make_choice(source(site.url)))
-    fetch(make_choice(source(site.url.replace("/file", "/moved"))), models, SilentProgress())
+    fetch(make_choice(source(site.moved)), models, SilentProgress())
     assert site.ranges[-1] is None
 
 
@@ -178,6 +130,17 @@ def test_part_that_is_complete_needs_no_more_bytes(
     site: Site, models: Path, make_choice: MakeChoice, weights: bytes
 ) -> None:
     choice = make_choice(source(site.url))
+    leave_part(site, models, choice)
+    (models / "tiny" / "tiny.Q4_0.gguf.part").write_bytes(weights)
+    asked = len(site.ranges)
+    assert fetch(choice, models, SilentProgress()).read_bytes() == weights
+    assert len(site.ranges) == asked
+
+
+def test_part_that_is_complete_though_no_one_knows_is_asked_for_once(
+    site: Site, models: Path, make_choice: MakeChoice, weights: bytes
+) -> None:
+    choice = make_choice(source(site.url), size=None, sha256=None)
     leave_part(site, models, choice)
     (models / "tiny" / "tiny.Q4_0.gguf.part").write_bytes(weights)
     assert fetch(choice, models, SilentProgress()).read_bytes() == weights
@@ -193,24 +156,80 @@ def test_part_longer_than_the_file_is_begun_anew(
     assert fetch(choice, models, SilentProgress()).read_bytes() == weights
 
 
-def test_file_with_another_hash_is_refused_and_not_kept(site: Site, models: Path, make_choice: MakeChoice) -> None:
-    site.body = site.body[:-1] + b"?"
-    with pytest.raises(ChecksumMismatch, match=r"SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}"):
+def test_file_with_another_hash_is_refused_and_quarantined(
+    site: Site, models: Path, make_choice: MakeChoice, weights: bytes
+) -> None:
+    site.replace(weights[:-1] + b"?")
+    with pytest.raises(ChecksumMismatch, match=r"SHA-256 is [0-9a-f]{64}, expected [0-9a-f]{64}; it was moved to "):
         fetch(make_choice(source(site.url)), models, SilentProgress())
-    assert names_in(models) == set()
+    assert names_in(models) == {"tiny.Q4_0.gguf.quarantined"}
+    site.replace(weights)
+    assert fetch(make_choice(source(site.url)), models, SilentProgress()).read_bytes() == weights
+
+
+def test_file_of_another_size_is_refused_before_it_is_received(
+    site: Site, models: Path, make_choice: MakeChoice, weights: bytes
+) -> None:
+    with pytest.raises(ChecksumMismatch, match=f"has {len(weights)} bytes, expected 5"):
+        fetch(make_choice(source(site.url), size=5), models, SilentProgress())
+    assert not [path for path in (models / "tiny").iterdir() if path.stat().st_size > 200]
 
 
 def test_page_instead_of_weights_is_refused_and_not_kept(site: Site, models: Path, make_choice: MakeChoice) -> None:
-    site.body = b"<!doctype html>"
-    with pytest.raises(NotGguf, match=r"tiny\.Q4_0\.gguf is not a GGUF file: it begins with b'<!do'"):
+    site.replace(PAGE)
+    with pytest.raises(NotGguf, match=r"/plain/file is not a GGUF file: it begins with b'<!do'.*it is a web page"):
+        fetch(make_choice(source(site.url)), models, SilentProgress())
+    assert fetch_leaves_no_bytes(models)
+
+
+def fetch_leaves_no_bytes(models: Path) -> bool:
+    return not any(path.stat().st_size for path in (models / "tiny").iterdir())
+
+
+def test_wrong_range_is_not_written(site: Site, models: Path, make_choice: MakeChoice, weights: bytes) -> None:
+    site.hub.faults = [Fault(cut=1000), Fault(ranges="wrong")]
+    assert fetch(make_choice(source(site.url)), models, SilentProgress()).read_bytes() == weights
+    assert site.ranges == [None, "bytes=1000-", None]
+
+
+def test_body_shorter_than_it_was_to_be_is_a_cut_connection(
+    site: Site, models: Path, make_choice: MakeChoice, weights: bytes
+) -> None:
+    site.hub.faults = [Fault(cut=1000), Fault(cut=0)]
+    with pytest.raises(FetchFailed, match=r"/plain/file could not be downloaded: .*what has arrived is kept"):
         fetch(make_choice(source(site.url), size=None, sha256=None), models, SilentProgress())
-    assert names_in(models) == set()
 
 
-def test_refusal_of_the_server_is_told(site: Site, models: Path, make_choice: MakeChoice) -> None:
-    missing = site.url.replace("/file", "/missing")
-    with pytest.raises(FetchFailed, match="/missing answered 404 Not Found"):
-        fetch(make_choice(source(missing)), models, SilentProgress())
+def test_slow_bytes_arrive(site: Site, models: Path, make_choice: MakeChoice, weights: bytes) -> None:
+    site.hub.faults = [Fault(crawl=500)]
+    assert fetch(make_choice(source(site.url)), models, SilentProgress()).read_bytes() == weights
+
+
+def test_file_longer_than_one_answer_may_be_is_asked_for_in_pieces(
+    site: Site, models: Path, make_choice: MakeChoice, weights: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localchat.hub.transfer._MOST_AT_ONCE", 40_000)
+    assert fetch(make_choice(source(site.url)), models, SilentProgress()).read_bytes() == weights
+    assert site.ranges == ["bytes=0-39999", "bytes=40000-79999", "bytes=80000-"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, "answered 401 Unauthorized"),
+        (403, "answered 403 Forbidden"),
+        (404, "answered 404 Not Found"),
+        (429, "answered 429 Too Many Requests, too many requests; wait a while and try again"),
+        (500, "answered 500 Internal Server Error; try again later"),
+    ],
+)
+def test_refusal_of_the_server_is_told(
+    site: Site, models: Path, make_choice: MakeChoice, status: int, expected: str
+) -> None:
+    site.hub.faults = [Fault(status=status)]
+    with pytest.raises(FetchFailed, match=f"/plain/file: the server {expected}"):
+        fetch(make_choice(source(site.url)), models, SilentProgress())
+    assert fetch_leaves_no_bytes(models)
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/file", "http://", "no address"])

