@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from localchat.errors import ConfigError, ModelNotFound
+from localchat.errors import ConfigError, ModelNotFound, UnsupportedModel
 from localchat.registry.choice import HUB_PREFIX, Choice, choose_file, choose_from_hub
 from localchat.registry.spec import (
     FROM_FILE,
@@ -63,6 +63,8 @@ class Registry:
             return (choose_file(model),)
         name, colon, quant_name = model.partition(":")
         spec = self.find(name)
+        if spec.unsupported:
+            raise UnsupportedModel(f"{spec.id} cannot run: {spec.unsupported}", param="model")
         quants = (_pick(spec, quant_name),) if colon else spec.quants
         return tuple(Choice(spec, quant) for quant in quants)
 

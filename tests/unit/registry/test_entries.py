@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from localchat.errors import UnsupportedModel
 from localchat.hardware.ggml_types import FILE_TYPES
 from localchat.registry import FROM_FILE, ModelSpec, Registry, load_registry
 from localchat.registry.spec import NO_TEMPLATE, ConvertSource, HubSource
@@ -121,6 +122,8 @@ def test_what_cannot_run_says_why_in_a_line(registry: Registry) -> None:
     reasons = {spec.id: spec.unsupported for spec in registry.models if spec.unsupported is not None}
     assert {"glm-10b", "chatglm-6b", "rwkv-4-raven-7b", "flan-ul2", "oasst-rm-2-pythia-1-4b"} <= reasons.keys()
     assert [model for model, reason in reasons.items() if not reason.strip() or "\n" in reason] == []
+    with pytest.raises(UnsupportedModel, match="glm-10b cannot run: GLM fills in blanks"):
+        registry.resolve("glm-10b")
 
 
 def test_what_can_run_has_weights(models: tuple[ModelSpec, ...]) -> None:
