@@ -24,6 +24,9 @@ MAX_OUTPUT = 64_000_000
 MAX_REPEAT = 1_000_000
 MAX_BITS = 4096
 
+Clock = Callable[[], datetime.datetime]
+"""Says what time it is, to templates that ask."""
+
 _STEPS = "steps left"  # no template can name a variable with a space
 _PADDING_FILTERS = {"batch", "center", "indent", "slice", "tojson", "wordwrap"}
 _WIDE_FORMAT = re.compile(r"\d{7}|\*")
@@ -103,7 +106,7 @@ class _Steps:
 class Program:
     """A compiled template. Raises TemplateError: at once if it does not compile, later if it fails or runs away."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, now: Clock = datetime.datetime.now) -> None:
         if len(source) > MAX_SOURCE:
             raise TemplateError(f"the chat template has {len(source)} characters; {MAX_SOURCE} are allowed")
         environment = _Environment(
@@ -113,7 +116,7 @@ class Program:
             environment.filters[own.__name__] = own
         environment.filters["tojson"] = _tojson
         environment.globals["raise_exception"] = _raise_exception
-        environment.globals["strftime_now"] = lambda form: datetime.datetime.now().strftime(form)
+        environment.globals["strftime_now"] = lambda form: now().strftime(form)
         del environment.globals["lipsum"]  # has a loop of its own
         try:
             self._template = environment.from_string(source)

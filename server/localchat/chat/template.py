@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Sequence
 
 from localchat.chat.messages import Message, for_template, merge_system
-from localchat.chat.sandbox import Program
+from localchat.chat.sandbox import Clock, Program
 from localchat.errors import InvalidRequest, TemplateError
 
 _PROBE = "localchat probe 7c1e"
@@ -16,8 +17,8 @@ _END = "localchat end 4d1f"
 class ChatTemplate:
     """A model's template, proved to work before the first request. Raises TemplateError if it does not."""
 
-    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
-        self._program = Program(source)
+    def __init__(self, source: str, *, bos: str = "", eos: str = "", now: Clock = datetime.datetime.now) -> None:
+        self._program = Program(source, now=now)
         self._bos, self._eos = bos, eos
         self._knows_tool_calls = "tool_calls" in source
         self._knows_system = True
