@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("localchat.cli.serve", "Serve a model over an OpenAI-compatible HTTP API."),
     "chat": ("localchat.cli.chat", "Talk to a model in the terminal."),
     "list": ("localchat.cli.list", "List the models that localchat knows."),
+    "doctor": ("localchat.cli.doctor", "Check that an installed model is prompted as its authors meant."),
     "health": ("localchat.cli.health", "Ask a running server whether it is alive; the exit code tells."),
     "requantize": ("localchat.cli.requantize", "Turn a GGUF file into one of another format."),
 }
