@@ -127,6 +127,13 @@ def test_stop_string_ends_the_text_before_itself(client: openai.OpenAI) -> None:
     assert reply.choices[0].finish_reason == "stop"
 
 
+def test_stop_string_that_is_a_control_token_ends_the_text_too(client: openai.OpenAI, http: httpx.Client) -> None:
+    [token] = tokenize(http, text="<|im_start|>", parse_special=True, add_special=False)
+    request = GREEDY | {"logit_bias": {str(token): 100}, "max_tokens": 3}
+    ends = [client.chat.completions.create(**request, stop=stop).choices[0] for stop in ("<|im_start|>", "never said")]
+    assert [(end.message.content, end.finish_reason) for end in ends] == [("", "stop"), ("", "length")]
+
+
 def test_stop_string_is_never_streamed_not_even_its_beginning(client: openai.OpenAI) -> None:
     whole = text_of(client, **GREEDY)
     stop = whole[11:17]
