@@ -6,9 +6,7 @@ the second half of each scored.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,40 +30,36 @@ class Quality:
     top1: float | None = None
 
 
-@contextmanager
-def reference(
-    context: Context, chunks: Sequence[Sequence[int]], folder: Path, step: Step | None = None
-) -> Iterator[LogProbs]:
-    """The original's log-probabilities, (chunks, positions, vocabulary) in a file that is gone with the block."""
+def write_reference(context: Context, chunks: Sequence[Sequence[int]], path: Path, step: Step | None = None) -> Quality:
+    """Score the original; its log-probabilities, (chunks, positions, vocabulary), go into a .npy file."""
     positions = _scored(chunks[0])
-    with tempfile.TemporaryFile(dir=folder, prefix=".reference-") as file:
-        shape = (len(chunks), positions, context.vocabulary.size)
-        values = np.memmap(file, np.float32, "w+", shape=shape)
-        for index, logits in enumerate(read(context, chunks, step)):
-            values[index] = log_softmax(logits[:positions])
-        yield values
+    shape = (len(chunks), positions, context.vocabulary.size)
+    values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+    nll: list[float] = []
+    for index, logits in enumerate(read(context, chunks, step)):
+        values[index] = log_softmax(logits[:positions])
+        nll.extend(_losses(values[index], chunks[index]))
+    return Quality(len(nll), float(np.exp(np.mean(nll))))
 
 
-def measure(
-    context: Context, chunks: Sequence[Sequence[int]], original: LogProbs | None = None, step: Step | None = None
-) -> Quality:
-    """Score a model on the chunks, against the original's log-probabilities if they are given."""
+def open_reference(path: Path) -> LogProbs:
+    """What `write_reference` wrote, left on disk."""
+    values: LogProbs = np.load(path, mmap_mode="r")
+    return values
+
+
+def measure(context: Context, chunks: Sequence[Sequence[int]], original: LogProbs, step: Step | None = None) -> Quality:
+    """Score a model on the chunks, and compare it with the original's log-probabilities."""
     nll: list[float] = []
     divergences: list[NDArray[np.float64]] = []
     agreed = 0
     for index, logits in enumerate(read(context, chunks, step)):
-        chunk, positions = chunks[index], _scored(chunks[index])
-        own = log_softmax(logits[:positions])
-        following = np.asarray(chunk[len(chunk) // 2 + 1 :])
-        nll.extend(-own[np.arange(positions), following].astype(np.float64))
-        if original is not None:
-            base = original[index]
-            divergences.append(kl_divergence(base, own))
-            agreed += int(np.sum(base.argmax(axis=1) == own.argmax(axis=1)))
-    perplexity = float(np.exp(np.mean(nll)))
-    if original is None:
-        return Quality(len(nll), perplexity)
+        base, own = original[index], log_softmax(logits[: _scored(chunks[index])])
+        nll.extend(_losses(own, chunks[index]))
+        divergences.append(kl_divergence(base, own))
+        agreed += int(np.sum(base.argmax(axis=1) == own.argmax(axis=1)))
     kl = np.concatenate(divergences)
+    perplexity = float(np.exp(np.mean(nll)))
     return Quality(len(nll), perplexity, float(kl.mean()), float(np.quantile(kl, 0.99)), agreed / len(nll))
 
 
@@ -81,6 +75,12 @@ def kl_divergence(base: LogProbs, other: LogProbs) -> NDArray[np.float64]:
     """KL(base || other) of each row, in nats."""
     divergences: NDArray[np.float64] = np.einsum("ij,ij->i", np.exp(base), base - other, dtype=np.float64)
     return divergences
+
+
+def _losses(own: LogProbs, chunk: Sequence[int]) -> Iterator[float]:
+    """The negative log-probability of each scored position's next token."""
+    following = np.asarray(chunk[len(chunk) // 2 + 1 :])
+    yield from -own[np.arange(len(own)), following].astype(np.float64)
 
 
 def _scored(chunk: Sequence[int]) -> int:
