@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from localchat import __version__
+from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
-from localchat.errors import ConfigError
+from localchat.errors import ConfigError, UnsupportedModel
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress
 from localchat.registry import FROM_FILE, Choice, Registry
+from localchat.registry.license import check_commercial
+from localchat.registry.spec import NO_TEMPLATE
 from localchat.settings import Settings
 from localchat.worker.messages import Load
 
@@ -22,11 +24,12 @@ from localchat.worker.messages import Load
 class Launch:
     """One model, ready to be loaded."""
 
+    name: str
+    """As it was asked for."""
     choice: Choice
-    stops: tuple[str, ...]
     path: Path
     plan: LoadPlan
-    template: ChatTemplate | None
+    manner: Manner
     load: Load
     fingerprint: str
 
@@ -35,22 +38,31 @@ class Launch:
         """The name under which the model is served."""
         return self.choice.spec.id
 
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """Sampling settings that the model's authors recommend."""
-        return self.choice.spec.sampling.model_dump(exclude_none=True)
-
 
 def prepare(model: str, settings: Settings, registry: Registry, machine: Machine, progress: Progress) -> Launch:
     """Find, fetch and check a model by its name, and plan how to load it.
 
-    Raises whatever of the error tree stands in the way: ModelNotFound, WeightsError, TemplateError, DoesNotFit.
+    Raises whatever of the error tree stands in the way: ModelNotFound, UnsupportedModel, LicenseForbids, WeightsError,
+    TemplateError, DoesNotFit.
     """
     choice = registry.resolve(model)
+    if settings.commercial:
+        check_commercial(choice.spec)
     path = fetch(choice, settings.models_dir, progress)
     header = read_header(path)
-    plan = plan_load(header, machine, settings)
-    template = _template(settings, registry, choice, header)
+    if header.is_encoder_decoder:
+        raise UnsupportedModel(
+            f"{choice.spec.id} is an encoder-decoder ({header.architecture}), which cannot be served yet", param="model"
+        )
+    plan = plan_load(header, machine, _sizes(settings, header))
+    spec, family = choice.spec, registry.family(choice.spec)
+    manner = Manner(
+        template=_template(settings, registry, choice, header),
+        defaults=spec.sampling.model_dump(exclude_none=True, exclude={"max_tokens"}),
+        max_tokens=spec.sampling.max_tokens,
+        stops=(*(family.stop if family else ()), *spec.stop),
+        is_base=spec.template == NO_TEMPLATE,
+    )
     load = Load(
         path=str(path),
         n_ctx=plan.n_ctx,
@@ -67,16 +79,23 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
         outputs=plan.outputs,
         add_bos=_adds_bos(registry, choice),
     )
-    family = registry.family(choice.spec)
     return Launch(
+        name=model,
         choice=choice,
-        stops=(*(family.stop if family else ()), *choice.spec.stop),
         path=path,
         plan=plan,
-        template=template,
+        manner=manner,
         load=load,
         fingerprint=_fingerprint(choice, path),
     )
+
+
+def _sizes(settings: Settings, header: GgufHeader) -> Settings:
+    """Where several models share a --ctx-size, one that was trained for less gets what it was trained for."""
+    asked, trained = settings.ctx_size, header.context_length
+    if settings.serves_several and asked != "auto" and trained and asked > trained:
+        return settings.model_copy(update={"ctx_size": trained})
+    return settings
 
 
 def _template(settings: Settings, registry: Registry, choice: Choice, header: GgufHeader) -> ChatTemplate | None:

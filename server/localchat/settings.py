@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     cors_origins: Names = Field([], description="Web origins that may call the API from a browser.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level to log.")
 
+    @property
+    def serves_several(self) -> bool:
+        """Whether there may be more than one model."""
+        return self.on_demand or len(self.model) > 1
+
     @classmethod
     def settings_customise_sources(
         cls,

@@ -19,10 +19,8 @@ import pytest
 
 from localchat.api.app import create_app
 from localchat.api.server import Server, bind
-from localchat.hardware import probe
 from localchat.hub.progress import SilentProgress
-from localchat.launch import prepare
-from localchat.pool import ModelPool
+from localchat.pool import Launcher, ModelPool
 from localchat.registry import load_registry
 from localchat.settings import load_settings
 from localchat.worker.client import WorkerClient
@@ -44,7 +42,7 @@ class Home:
 
     @property
     def worker(self) -> WorkerClient:
-        model = self.pool.served[MODEL].model
+        model = self.pool.named[MODEL].model
         assert model is not None, "the model is not loaded"
         return model.worker
 
@@ -99,8 +97,8 @@ async def open_home(models_dir: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         async def start(**options: Any) -> Home:
             given = {"ctx_size": 1024, "threads": 1, "parallel": 4, "port": 0, "models_dir": models_dir, **options}
             settings = load_settings(**given)
-            launch = prepare(settings.model[0], settings, load_registry(), probe(), SilentProgress())
-            pool = ModelPool([launch], load_seconds=60)
+            launcher = Launcher(settings, load_registry())
+            pool = ModelPool(launcher.prepare_named(SilentProgress()), launcher)
             server = Server(create_app(pool, settings), pool, settings)
             sock = bind(settings)
             running = asyncio.create_task(server.serve(sockets=[sock]))
@@ -114,8 +112,8 @@ async def open_home(models_dir: Path, tmp_path: Path, monkeypatch: pytest.Monkey
             url = f"http://127.0.0.1:{sock.getsockname()[1]}"
             client = httpx.AsyncClient(base_url=url, timeout=120, limits=limits, trust_env=False)
             await stack.enter_async_context(client)
-            await pool.get(MODEL)
-            return Home(client, pool)
+            async with pool.find(MODEL).use():
+                return Home(client, pool)
 
         yield start
 

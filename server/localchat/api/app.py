@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from sse_starlette.sse import AppStatus
@@ -14,6 +14,7 @@ from localchat import __version__
 from localchat.api import errors
 from localchat.api.guard import Guard
 from localchat.api.routes import chat, completions, health, models, tokens
+from localchat.api.streaming import CLIENT_GONE, ClientLeft
 from localchat.pool import ModelPool
 from localchat.settings import Settings
 
@@ -43,6 +44,7 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
     for router in ROUTERS:
         app.include_router(router)
     errors.add_handlers(app)
+    app.add_exception_handler(ClientLeft, _on_client_left)
     app.add_middleware(
         Guard,
         api_key=settings.api_key,
@@ -59,3 +61,7 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
             expose_headers=["x-request-id", "x-localchat-ignored"],
         )
     return app
+
+
+async def _on_client_left(_request: Request, _error: Exception) -> Response:
+    return Response(status_code=CLIENT_GONE)

@@ -1,13 +1,18 @@
-"""What routes are given: the pool, and the header that tells which fields had no effect."""
+"""What routes are given: the pool, a model of it, and the header that tells which fields had no effect."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any, cast
 
 from fastapi import Depends, Request
 
 from localchat.api.schemas.policy import Body
-from localchat.pool import ModelPool
+from localchat.api.streaming import ClientLeft, disconnected
+from localchat.chat.model import ChatModel
+from localchat.pool import Entry, ModelPool
 
 IGNORED_HEADER = "x-localchat-ignored"
 
@@ -18,6 +23,25 @@ def _pool(request: Request) -> ModelPool:
 
 
 Pool = Annotated[ModelPool, Depends(_pool)]
+
+
+@asynccontextmanager
+async def using(entry: Entry, request: Request, keep_alive: float | None = None) -> AsyncIterator[ChatModel]:
+    """The model, loaded if need be, for the length of a block; a generation keeps it beyond. A client that leaves while
+    it waits gives its place back. Raises what stands in the way, and ClientLeft."""
+    place = entry.enter(keep_alive)
+    try:
+        if not place.done():
+            gone: asyncio.Future[Any] = asyncio.ensure_future(disconnected(request))
+            try:
+                await asyncio.wait([cast(asyncio.Future[Any], place), gone], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                gone.cancel()
+            if not place.done():
+                raise ClientLeft
+        yield place.result()
+    finally:
+        entry.leave(place)
 
 
 def ignored_header(body: Body) -> dict[str, str]:

@@ -24,6 +24,8 @@ TABLE: dict[type[e.LocalchatError], tuple[int, str, str | None]] = {
     e.HostNotAllowed: (403, "invalid_request_error", "host_not_allowed"),
     e.NotFound: (404, "invalid_request_error", "not_found"),
     e.ModelNotFound: (404, "invalid_request_error", "model_not_found"),
+    e.UnsupportedModel: (400, "invalid_request_error", "unsupported_model"),
+    e.LicenseForbids: (403, "invalid_request_error", "license_forbids"),
     e.BodyTooLarge: (413, "invalid_request_error", "body_too_large"),
     e.TemplateError: (400, "invalid_request_error", "template_error"),
     e.Overloaded: (503, "overloaded_error", "overloaded"),
@@ -32,6 +34,9 @@ TABLE: dict[type[e.LocalchatError], tuple[int, str, str | None]] = {
     e.ShuttingDown: (503, "overloaded_error", "shutting_down"),
     e.EngineError: (500, "server_error", "engine_error"),
     e.WorkerDied: (500, "server_error", "worker_died"),
+    e.WeightsError: (500, "server_error", "weights_error"),
+    e.FetchFailed: (502, "server_error", "fetch_failed"),
+    e.DoesNotFit: (507, "server_error", "does_not_fit"),
 }
 """Exception → status, OpenAI's error type, code. A class that is not here takes its nearest ancestor's row."""
 

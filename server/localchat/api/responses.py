@@ -8,10 +8,13 @@ from localchat.api.schemas.replies import ErrorReply
 
 _MEANINGS = {
     400: "The request is at fault; the error names the field.",
+    403: "The license forbids commercial use, and that is what the server is for.",
     404: "No such model; the error names those that are served.",
     413: "The body is over the limit.",
     500: "The model's process failed.",
+    502: "The model could not be downloaded.",
     503: "Not now; see the Retry-After header.",
+    507: "The model needs more memory than all models may take.",
 }
 
 
@@ -22,7 +25,7 @@ def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 GENERATION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The reply, or the stream."},
-    **error_responses(400, 404, 413, 500, 503),
+    **error_responses(400, 403, 404, 413, 500, 502, 503, 507),
 }
 
 READY_RESPONSES: dict[int | str, dict[str, Any]] = {503: {"description": "A model is still loading, or has failed."}}

@@ -24,6 +24,10 @@ PING_SECONDS = 10
 CLIENT_GONE = 499
 
 
+class ClientLeft(Exception):
+    """Nobody is there any more to be answered."""
+
+
 class Stream(Protocol):
     """Makes frames."""
 
@@ -86,11 +90,11 @@ async def _frames(generation: Generation, stream: Stream) -> AsyncIterator[bytes
 async def plain(request: Request, generation: Generation, fold: Fold, headers: Mapping[str, str]) -> Response:
     """The whole reply at once; nothing, and no more tokens, once the client has left."""
     work = asyncio.ensure_future(_gather(generation, fold))
-    gone = asyncio.ensure_future(_disconnected(request))
+    gone = asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
-            return Response(status_code=CLIENT_GONE)
+            raise ClientLeft
         return Response(to_json(work.result()), headers=dict(headers), media_type="application/json")
     finally:
         work.cancel()
@@ -105,6 +109,7 @@ async def _gather(generation: Generation, fold: Fold) -> dict[str, Any]:
     return fold.reply()
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Wait until the client has left. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

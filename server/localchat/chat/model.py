@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from localchat.chat.messages import Message
@@ -25,36 +25,41 @@ class Options:
     prompt_logprobs: bool = False
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a model is talked to, as its registry entry and its file have it."""
+
+    template: ChatTemplate | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)
+    """Sampling settings that its authors recommend."""
+    max_tokens: int | None = None
+    """Most tokens of an answer, where the request names no number."""
+    stops: tuple[str, ...] = ()
+    is_base: bool = False
+    """Whether its authors say that it was not trained to chat."""
+
+
 class ChatModel:
     """One loaded model."""
 
-    def __init__(
-        self,
-        id: str,
-        worker: WorkerClient,
-        template: ChatTemplate | None,
-        *,
-        defaults: dict[str, Any],
-        stops: tuple[str, ...] = (),
-    ) -> None:
+    def __init__(self, id: str, worker: WorkerClient, manner: Manner, fingerprint: str = "") -> None:
         self.id = id
         self.worker = worker
-        self._template = template
-        self._defaults = defaults
-        self._stops = stops
+        self.fingerprint = fingerprint
+        self._manner = manner
 
     def sampling(self, given: dict[str, Any]) -> SamplingParams:
         """The model's recommended settings, under those that the request gives. Raises InvalidRequest."""
-        return SamplingParams(**(self._defaults | given))
+        return SamplingParams(**(self._manner.defaults | given))
 
     def render(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
         """The prompt for a conversation. Raises InvalidRequest for a model without a template."""
-        if self._template is None:
+        if self._manner.template is None:
+            lacks = "is a base model, not trained to chat" if self._manner.is_base else "has no chat template"
             raise InvalidRequest(
-                f"{self.id} has no chat template; use /v1/completions, or serve it with --chat-template FILE",
-                param="model",
+                f"{self.id} {lacks}: use /v1/completions, or serve it with --chat-template FILE", param="model"
             )
-        return self._template.render(messages, continue_final=continue_final)
+        return self._manner.template.render(messages, continue_final=continue_final)
 
     def stream(
         self,
@@ -66,8 +71,9 @@ class ChatModel:
     ) -> Generation:
         """Start answering a conversation. Leave the generation to cancel."""
         prompt = self.render(messages, continue_final=continue_final)
-        stops = (*options.stops, *self._stops)
-        return self._start([prompt], params, replace(options, stops=stops), param="messages")
+        limit = self._manner.max_tokens if options.max_tokens is None else options.max_tokens
+        options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops))
+        return self._start([prompt], params, options, param="messages")
 
     def complete(self, prompts: Sequence[str | list[int]], params: SamplingParams, options: Options) -> Generation:
         """Start continuing prompts, `n` times each: the sequences are those of the first prompt, then the next."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import signal
 import sys
 from collections.abc import Iterator
@@ -14,11 +15,11 @@ from prompt_toolkit import PromptSession
 from prompt_toolkit.patch_stdout import patch_stdout
 
 from localchat.chat.model import ChatModel, Options
-from localchat.cli.prepare import describe, launch_from, set_up_logging
+from localchat.cli.prepare import describe, prepare_models, set_up_logging
 from localchat.cli.session import Leave, Session
 from localchat.errors import LocalchatError
 from localchat.outputs import Finish
-from localchat.pool import ModelPool
+from localchat.pool import Entry
 from localchat.settings import Settings, load_settings
 
 
@@ -36,22 +37,22 @@ def command(
         model=[model] if model else None, ctx_size=ctx_size, threads=threads, gpu_layers=gpu_layers, parallel=1
     )
     set_up_logging("warning")
-    asyncio.run(_main(settings, Session(system=system)))
+    alone = settings.model_copy(update={"model": settings.model[:1], "on_demand": False, "alias": []})
+    asyncio.run(_main(alone, Session(system=system)))
 
 
 async def _main(settings: Settings, session: Session) -> None:
-    launch = launch_from(settings)
-    pool = ModelPool([launch], load_seconds=settings.load_seconds)
+    [launch], pool = prepare_models(settings)
     sys.stdout.write("".join(f"  {line}\n" for line in describe(launch)[:2]) + "  /help lists the commands\n")
     try:
-        await pool.get(launch.id)
-        session.sampling = launch.defaults
-        await _converse(pool, launch.id, session)
+        async with pool.find(launch.id).use(math.inf):
+            session.sampling = launch.manner.defaults
+        await _converse(pool.find(launch.id), session)
     finally:
         await pool.close()
 
 
-async def _converse(pool: ModelPool, id: str, session: Session) -> None:
+async def _converse(entry: Entry, session: Session) -> None:
     lines: PromptSession[str] | None = PromptSession() if sys.stdin.isatty() else None
     while True:
         try:
@@ -59,7 +60,8 @@ async def _converse(pool: ModelPool, id: str, session: Session) -> None:
             if line.startswith("/"):
                 sys.stdout.write(session.command(line) + "\n")
             elif line:
-                await _exchange(await pool.get(id), session, line)  # a fresh one, should its process have died
+                async with entry.use(math.inf) as model:  # a fresh one, should its process have died
+                    await _exchange(model, session, line)
         except (EOFError, Leave):
             return
         except LocalchatError as error:

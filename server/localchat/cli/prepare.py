@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import sys
 
-from localchat.hardware import probe
 from localchat.hub.progress import TerminalProgress
-from localchat.launch import Launch, prepare
+from localchat.launch import Launch
+from localchat.pool import Launcher, ModelPool
 from localchat.registry import load_registry
 from localchat.settings import Settings
 
 
-def launch_from(settings: Settings) -> Launch:
-    """Resolve, fetch, check and plan, with progress on the terminal."""
-    return prepare(settings.model[0], settings, load_registry(settings.registry), probe(), TerminalProgress())
+def prepare_models(settings: Settings) -> tuple[list[Launch], ModelPool]:
+    """Resolve, fetch, check and plan what --model names, with progress on the terminal; and a pool of it."""
+    launcher = Launcher(settings, load_registry(settings.registry))
+    launches = launcher.prepare_named(TerminalProgress())
+    return launches, ModelPool(launches, launcher)
 
 
 def set_up_logging(level: str) -> None:

@@ -8,27 +8,26 @@ from collections.abc import Coroutine
 from typing import Any
 
 from localchat.cli.flags import with_settings
-from localchat.cli.prepare import describe, launch_from, set_up_logging
 from localchat.settings import Settings
 
 
 @with_settings(list(Settings.model_fields))
 def command(settings: Settings) -> None:
-    """Serve a model over an OpenAI-compatible HTTP API."""
+    """Serve models over an OpenAI-compatible HTTP API."""
     # A web framework takes a third of a second to import; a mistyped flag should not wait for it.
     from localchat.api.app import create_app  # noqa: PLC0415
     from localchat.api.server import Server, bind, check_exposure  # noqa: PLC0415
-    from localchat.pool import ModelPool  # noqa: PLC0415
+    from localchat.cli.prepare import describe, prepare_models, set_up_logging  # noqa: PLC0415
 
     set_up_logging(settings.log_level)
     check_exposure(settings)
     sock = bind(settings)
-    launch = launch_from(settings)
-    pool = ModelPool([launch], load_seconds=settings.load_seconds)
+    launches, pool = prepare_models(settings)
     server = Server(create_app(pool, settings), pool, settings)
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    lines = [*describe(launch), f"API       http://{shown}:{port}/v1 (try /docs); Ctrl-C stops"]
+    models = [line for launch in launches for line in describe(launch)]
+    lines = [*models, f"API       http://{shown}:{port}/v1 (try /docs); Ctrl-C stops"]
     sys.stderr.write("".join(f"  {line}\n" for line in lines))
     try:
         run(server.serve(sockets=[sock]))

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import Any, TypeVar, cast
 
 import msgspec
+import psutil
 
 from localchat.errors import EngineError, LocalchatError, ModelLoadFailed, WorkerDied
 from localchat.outputs import Delta
@@ -19,6 +20,18 @@ from localchat.worker import messages as m
 _Answer = TypeVar("_Answer", m.Tokens, m.Text, m.UsageReport)
 _COMMAND = (sys.executable, "-m", "localchat.worker.process")
 _LOG_LINES = 40
+
+
+def resident_bytes(process: psutil.Process) -> int:
+    """RAM that only the process's end gives back; none of a process that has ended.
+
+    Pages that are mapped from a file of weights are not among it: the kernel drops those when it wants memory.
+    """
+    try:
+        memory = process.memory_info()
+    except psutil.Error:
+        return 0
+    return int(memory.rss - getattr(memory, "shared", 0))
 
 
 class Generation:
@@ -85,10 +98,18 @@ class Generation:
 
 
 class WorkerClient(asyncio.SubprocessProtocol):
-    """A worker process. Use `start`; `on_exit` is called once, when the process has ended."""
+    """A worker process. Use `start`.
 
-    def __init__(self, on_exit: Callable[[WorkerClient], None] | None = None) -> None:
+    `on_exit` is called once, when the process has ended; `on_idle` whenever the last request has had its answer.
+    """
+
+    def __init__(
+        self,
+        on_exit: Callable[[WorkerClient], None] | None = None,
+        on_idle: Callable[[], None] | None = None,
+    ) -> None:
         self._on_exit = on_exit
+        self._on_idle = on_idle
         self._ids = itertools.count(1)
         self._unframer = m.Unframer()
         self._generations: dict[int, Generation] = {}
@@ -106,11 +127,12 @@ class WorkerClient(asyncio.SubprocessProtocol):
         cls,
         load: m.Load,
         on_exit: Callable[[WorkerClient], None] | None = None,
+        on_idle: Callable[[], None] | None = None,
         *,
         command: Sequence[str] = _COMMAND,
     ) -> WorkerClient:
         """Start a process and load a model in it. Raises ModelLoadFailed with llama.cpp's own words."""
-        client = cls(on_exit)
+        client = cls(on_exit, on_idle)
         try:
             await asyncio.get_running_loop().subprocess_exec(lambda: client, *command)
             client._send(load)
@@ -131,6 +153,19 @@ class WorkerClient(asyncio.SubprocessProtocol):
     def is_alive(self) -> bool:
         """Whether requests can still be sent."""
         return not self._exited.is_set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a sequence or a call has not ended yet."""
+        return bool(self._generations or self._calls)
+
+    @property
+    def resident(self) -> int:
+        """Bytes of RAM that only the process's end gives back."""
+        try:
+            return resident_bytes(psutil.Process(self.pid))
+        except psutil.Error:  # it has ended
+            return 0
 
     def submit(self, prompts: Iterable[m.Submit]) -> Generation:
         """Start the sequences of one request; their ids are given here."""
@@ -218,6 +253,7 @@ class WorkerClient(asyncio.SubprocessProtocol):
                     if delta.finish is not None:
                         del self._generations[delta.sequence]
                     generation._take(delta)
+                self._tell_if_idle()
             case m.Accepted():
                 if generation := self._generations.get(reply.sequence):
                     generation._take(reply)
@@ -229,6 +265,7 @@ class WorkerClient(asyncio.SubprocessProtocol):
             case _:
                 if (call := self._calls.pop(reply.id, None)) and not call.done():
                     call.set_result(reply)
+                self._tell_if_idle()
 
     def _fail(self, reply: m.Failed) -> None:
         error = reply.exception()
@@ -240,6 +277,11 @@ class WorkerClient(asyncio.SubprocessProtocol):
             generation._take(error)
         elif (call := self._calls.pop(reply.id, None)) and not call.done():
             call.set_exception(error)
+        self._tell_if_idle()
+
+    def _tell_if_idle(self) -> None:
+        if self._on_idle is not None and not self.is_busy:
+            self._on_idle()
 
     async def _call(self, answer: type[_Answer], request: Callable[[int], m.Request]) -> _Answer:
         self._check_alive()
@@ -255,6 +297,7 @@ class WorkerClient(asyncio.SubprocessProtocol):
             self._generations.pop(sequence, None)
         if self.is_alive:
             self._send(m.Abort(list(sequences)))
+        self._tell_if_idle()
 
     def _send(self, message: m.Request) -> None:
         assert self._stdin is not None, "the worker has not started"

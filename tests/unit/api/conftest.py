@@ -12,7 +12,8 @@ import pytest
 from fastapi import FastAPI
 
 from localchat.api.app import create_app
-from localchat.pool import ModelPool
+from localchat.pool import Launcher, ModelPool
+from localchat.registry import Registry
 from localchat.settings import load_settings
 
 MakeApp = Callable[..., FastAPI]
@@ -31,7 +32,8 @@ def make_app() -> MakeApp:
     """The application with settings, over a pool that serves nothing."""
 
     def make(**settings: Any) -> FastAPI:
-        return create_app(ModelPool([], load_seconds=1), load_settings(**settings))
+        resolved = load_settings(**settings)
+        return create_app(ModelPool([], Launcher(resolved, Registry(()))), resolved)
 
     return make
 

@@ -29,7 +29,7 @@ def test_every_error_has_a_status_and_the_shape_of_openai(cls: type[e.LocalchatE
     elif issubclass(cls, e.Overloaded):
         assert status == 503
     else:
-        assert status == 500
+        assert status in (500, 502, 507)
 
 
 def test_every_row_of_the_table_is_an_error_of_the_tree() -> None:

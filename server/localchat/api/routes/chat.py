@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, ignored_header
+from localchat.api.dependencies import Pool, ignored_header, using
 from localchat.api.encoders.chat import ChatFold, ChatStream
 from localchat.api.encoders.common import Envelope
 from localchat.api.responses import GENERATION_RESPONSES
@@ -20,19 +20,19 @@ router = APIRouter(tags=["chat"])
 @router.post("/v1/chat/completions", response_model=ChatReply, responses=GENERATION_RESPONSES)
 async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool) -> Response:
     """Answer a conversation, as one reply or as a stream."""
-    served = pool.find(body.model)
+    entry = pool.find(body.model)
     headers = ignored_header(body)
     body.check()
     options = Options(max_tokens=body.token_limit, stops=body.stops, n=body.n or 1, logprobs=body.wanted_logprobs)
-    model = await pool.get(body.model)
-    generation = model.stream(
-        [turn.to_message() for turn in body.messages],
-        model.sampling(body.sampling),
-        options,
-        continue_final=bool(body.continue_final_message),
-    )
-    await generation.accepted()
-    envelope = Envelope(prefix="chatcmpl", model=served.launch.id, fingerprint=served.launch.fingerprint)
+    async with using(entry, request, body.keep_alive) as model:
+        generation = model.stream(
+            [turn.to_message() for turn in body.messages],
+            model.sampling(body.sampling),
+            options,
+            continue_final=bool(body.continue_final_message),
+        )
+        await generation.accepted()
+    envelope = Envelope(prefix="chatcmpl", model=model.id, fingerprint=model.fingerprint)
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         return GenerationResponse(generation, ChatStream(envelope, options.n, include_usage=include_usage), headers)

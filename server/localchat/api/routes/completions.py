@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, ignored_header
+from localchat.api.dependencies import Pool, ignored_header, using
 from localchat.api.encoders.common import Envelope
 from localchat.api.encoders.completions import CompletionFold, CompletionStream
 from localchat.api.responses import GENERATION_RESPONSES
@@ -23,7 +23,7 @@ router = APIRouter(tags=["completions"])
 @router.post("/v1/completions", response_model=CompletionReply, responses=GENERATION_RESPONSES)
 async def create_completion(body: CompletionRequest, request: Request, pool: Pool) -> Response:
     """Continue prompts, as one reply or as a stream."""
-    served = pool.find(body.model)
+    entry = pool.find(body.model)
     headers = ignored_header(body)
     body.check()
     prompts, tries = body.prompts, body.tries
@@ -36,12 +36,12 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
         logprobs=logprobs,
         prompt_logprobs=bool(body.echo) and body.logprobs is not None,
     )
-    model = await pool.get(body.model)
-    _check_suffix(body, model)
-    echoes = await asyncio.gather(*[_echo(model, prompt) if body.echo else _nothing() for prompt in prompts])
-    generation = model.complete(prompts, model.sampling(body.sampling), options)
-    await generation.accepted()
-    envelope = Envelope(prefix="cmpl", model=served.launch.id, fingerprint=served.launch.fingerprint)
+    async with using(entry, request, body.keep_alive) as model:
+        _check_suffix(body, model)
+        echoes = await asyncio.gather(*[_echo(model, prompt) if body.echo else _nothing() for prompt in prompts])
+        generation = model.complete(prompts, model.sampling(body.sampling), options)
+        await generation.accepted()
+    envelope = Envelope(prefix="cmpl", model=model.id, fingerprint=model.fingerprint)
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         stream = CompletionStream(envelope, echoes, tries=tries, include_usage=include_usage)

@@ -19,7 +19,7 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", responses=READY_RESPONSES)
 async def ready(pool: Pool) -> JSONResponse:
-    """200 when every model is loaded, else 503 with the state of each."""
-    states = {id: served.state for id, served in pool.served.items()}
+    """200 when every model named at the start is loaded, or unloaded for want of use; else 503. With their states."""
+    states = {id: entry.state for id, entry in pool.named.items()}
     status = 200 if pool.is_ready else 503
     return JSONResponse({"status": "ready" if pool.is_ready else "not ready", "models": states}, status)

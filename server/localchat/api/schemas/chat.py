@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
 from localchat.api.schemas.sampling import SamplingFields, StreamOptions
-from localchat.api.schemas.types import MAX_INT, Text
+from localchat.api.schemas.types import MAX_INT, KeepAlive, Text
 from localchat.chat.messages import Message
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.sampling_params import MAX_LOGPROBS
@@ -134,6 +134,8 @@ class ChatRequest(SamplingFields):
     continue_final_message: Annotated[bool | None, Ours()] = Field(
         None, description="The answer goes on from the last message, which is the assistant's."
     )
+
+    keep_alive: KeepAlive = None
 
     response_format: Annotated[
         dict[str, Any] | None, Refused("structured output is not built yet", harmless=({"type": "text"},))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from localchat.api.schemas.policy import Ignored
 from localchat.api.schemas.sampling import SamplingFields, StreamOptions, check_token_id
-from localchat.api.schemas.types import MAX_INT, Text
+from localchat.api.schemas.types import MAX_INT, KeepAlive, Text
 from localchat.errors import InvalidRequest
 
 MAX_CHOICES = 64
@@ -35,6 +35,7 @@ class CompletionRequest(SamplingFields):
     )
     echo: bool | None = Field(None, description="The prompt stands before its continuation.")
     suffix: str | None = Field(None, description="Refused unless the model has infill tokens.")
+    keep_alive: KeepAlive = None
     user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
 
     @property

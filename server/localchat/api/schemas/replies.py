@@ -98,17 +98,21 @@ class CompletionReply(BaseModel):
 
 
 class ModelCard(BaseModel):
-    """One model that is served."""
+    """One model that is served; what is not OpenAI's is our extension."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "localchat"
-    context_length: int = Field(description="Tokens of prompt and answer together (our extension).")
-    max_model_len: int = Field(description="The same, by vLLM's name.")
-    state: str = Field(description="unloaded, loading, ready or failed (our extension).")
-    quant: str = Field(description="Format of the weights (our extension).")
-    license: str | None = Field(description="SPDX identifier where there is one (our extension).")
+    context_length: int | None = Field(description="Tokens of prompt and answer together; null until that is planned.")
+    max_model_len: int | None = Field(description="The same, by vLLM's name.")
+    state: Literal["unloaded", "fetching", "loading", "ready", "failed"]
+    percent: int | None = Field(description="How much of a file that is being fetched has arrived, if known.")
+    error: str | None = Field(description="Why it could not be loaded; the next request tries again.")
+    quant: str | None = Field(description="Format of the weights; null until one is chosen.")
+    license: str | None = Field(description="SPDX identifier where there is one.")
+    commercial: Literal["yes", "no", "unknown"] = Field(description="Whether the license allows commercial use.")
+    alias_of: str | None = Field(description="The id that this alias stands for; replies name that.")
 
 
 class ModelList(BaseModel):

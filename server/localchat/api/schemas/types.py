@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from localchat.api.schemas.policy import Ours
+from localchat.quantities import parse_duration
 
 MAX_INT = 2**31 - 1
 """llama.cpp's tokens and positions have 32 bits."""
@@ -19,4 +22,17 @@ def _no_half_character(text: str) -> str:
 
 
 Text = Annotated[str, AfterValidator(_no_half_character)]
+
+
+def _duration(value: Any) -> float | None:
+    return None if value is None else parse_duration(value)
+
+
+KeepAlive = Annotated[
+    float | None,
+    BeforeValidator(_duration),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "null"}]}),
+    Ours(),
+    Field(description="How long the model stays loaded unused: 10m, seconds, 0 for not at all, -1 for ever."),
+]
 TokenId = Annotated[int, Field(ge=0, le=MAX_INT)]
