@@ -51,3 +51,25 @@ class Batch:
         self.logits[start:end] = every
         if last:
             self.logits[end - 1] = 1
+
+
+class SourceBatch:
+    """A source as the encoder takes it: every token of it belongs to all `sequences` that are written from it."""
+
+    def __init__(self, tokens: Sequence[int], sequences: Sequence[int]) -> None:
+        count = len(tokens)
+        self._token = np.array(tokens, np.int32)
+        self._position = np.arange(count, dtype=np.int32)
+        self._sequences = np.array(sequences, np.int32)
+        self._sequence_count = np.full(count, len(sequences), np.int32)
+        self._pointers = np.full(count, self._sequences.ctypes.data, np.uintp)
+        self._logits = np.ones(count, np.int8)
+        self.struct = C.llama_batch(
+            n_tokens=count,
+            token=self._token.ctypes.data_as(ctypes.POINTER(C.llama_token)),
+            embd=None,
+            pos=self._position.ctypes.data_as(ctypes.POINTER(C.llama_pos)),
+            n_seq_id=self._sequence_count.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)),
+            seq_id=self._pointers.ctypes.data_as(ctypes.POINTER(ctypes.POINTER(C.llama_seq_id))),
+            logits=self._logits.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
+        )

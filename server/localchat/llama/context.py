@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import llama_cpp.llama_cpp as C
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from localchat.errors import EngineError, ModelLoadFailed
 from localchat.llama.activations import Activations
-from localchat.llama.batch import Batch
+from localchat.llama.batch import Batch, SourceBatch
 from localchat.llama.library import GGML_TYPES
 from localchat.llama.model import Model
 
@@ -19,6 +20,7 @@ from localchat.llama.model import Model
 _get_logits = C._lib["llama_get_logits"]
 _get_logits.argtypes, _get_logits.restype = [ctypes.c_void_p], ctypes.c_void_p
 
+_NEVER = C.ggml_abort_callback()
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
@@ -69,6 +71,27 @@ class Context:
         status = C.llama_decode(self.pointer, batch.struct)
         if status:
             raise EngineError(f"llama_decode returned {status} for a batch of {batch.size} rows")
+
+    def encode(
+        self, source: Sequence[int], sequences: Sequence[int] = (0,), cancelled: Callable[[], bool] | None = None
+    ) -> None:
+        """Have an encoder-decoder's encoder read a source, from which these empty sequences can then be decoded.
+
+        What it made of an earlier source is lost. `cancelled` is asked every now and then. Raises EngineError.
+        """
+        batch = SourceBatch(source, sequences)
+        # llama.cpp aborts the process on any of these.
+        assert self.model.is_encoder_decoder, "the model has no encoder"
+        assert 0 < len(source) <= int(C.llama_n_ubatch(self.pointer)), f"{len(source)} tokens of a source at once"
+        assert not any(self.length(sequence) for sequence in sequences), "a source for sequences that have begun"
+        callback = C.ggml_abort_callback(lambda _data: cancelled()) if cancelled else _NEVER
+        C.llama_set_abort_callback(self.pointer, callback, None)
+        try:
+            status = C.llama_encode(self.pointer, batch.struct)
+        finally:
+            C.llama_set_abort_callback(self.pointer, _NEVER, None)
+        if status:
+            raise EngineError(f"llama_encode returned {status} for a source of {len(source)} tokens")
 
     def logits(self, rows: int) -> NDArray[np.float32]:
         """The logits of the last decode, (rows, vocabulary), in the order the rows asked; valid until the next."""

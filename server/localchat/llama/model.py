@@ -8,6 +8,7 @@ import llama_cpp.llama_cpp as C
 
 from localchat.errors import ModelLoadFailed
 from localchat.llama import library
+from localchat.llama.mapping import release
 from localchat.llama.vocabulary import Vocabulary
 
 
@@ -23,6 +24,8 @@ class Model:
         self.pointer = C.llama_model_load_from_file(str(path).encode(), params)
         if not self.pointer:
             raise ModelLoadFailed(f"llama.cpp could not load {path}")
+        if mmap:
+            release(path)
         self.vocabulary = Vocabulary(self.pointer)
 
     @property
@@ -42,6 +45,21 @@ class Model:
     def has_decoder(self) -> bool:
         """Whether the model generates text at all."""
         return bool(C.llama_model_has_decoder(self.pointer))
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether an encoder reads the prompt, and a decoder writes from what it made of it."""
+        return bool(C.llama_model_has_encoder(self.pointer)) and self.has_decoder
+
+    @property
+    def start_token(self) -> int:
+        """The token with which a decoder begins that has an encoder before it. Raises ModelLoadFailed without one."""
+        token = int(C.llama_model_decoder_start_token(self.pointer))
+        if token < 0:
+            token = self.vocabulary.bos
+        if token < 0:
+            raise ModelLoadFailed("the file names neither a decoder_start_token_id nor a bos_token_id")
+        return token
 
     @property
     def forgets(self) -> bool:

@@ -19,6 +19,7 @@ class Vocabulary:
         self.bos: int = C.llama_vocab_bos(self.pointer)
         self.eos: int = C.llama_vocab_eos(self.pointer)
         self.adds_bos = bool(C.llama_vocab_get_add_bos(self.pointer))
+        self.adds_eos = bool(C.llama_vocab_get_add_eos(self.pointer))
         self._pieces: list[bytes | None] = [None] * self.size
 
     @cached_property
