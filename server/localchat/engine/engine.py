@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
 from localchat.engine.logprobs import token_logprob
 from localchat.engine.runner import Runner
 from localchat.engine.scheduler import Chunk, Scheduler
-from localchat.engine.seam import Context, Logits
-from localchat.engine.sequence import Sequence
+from localchat.engine.seam import Context, Encoder, Logits
+from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
 from localchat.errors import EngineError
 from localchat.outputs import Delta, FinishReason, TokenLogprob
@@ -33,22 +35,45 @@ class Usage:
     kv_tokens_cached: int
 
 
-class Engine:
-    """Runs many sequences over one context. Not thread-safe."""
+Job = Callable[[], None]
+"""Something to be done on the engine's thread."""
 
-    def __init__(self, context: Context, *, budget: int, outputs: int | None = None) -> None:
+
+def _at_once(job: Job) -> None:
+    job()
+
+
+class Engine:
+    """Runs many sequences over one context. Not thread-safe.
+
+    An `encoder` reads sources, one after the other, while the sequences that have theirs go on. What it then has to
+    say comes through `post`, which passes a job on to the engine's thread.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        budget: int,
+        outputs: int | None = None,
+        encoder: Encoder | None = None,
+        post: Callable[[Job], None] = _at_once,
+    ) -> None:
         self.n_ctx = context.n_ctx
         self.vocabulary = context.vocabulary
         self._end_tokens = context.vocabulary.end_tokens
-        self._runner = Runner(context)
+        self._runner = Runner(context, encoder)
+        self._post = post
         self._slots = Slots(context.parallel, can_cut=context.can_cut)
         self._scheduler = Scheduler(self._slots, budget=budget, outputs=outputs)
         self._sequences: dict[int, Sequence] = {}
+        self._reading: list[Sequence] = []
+        self._failures: list[Failure] = []
 
     @property
     def is_idle(self) -> bool:
         """Whether a step would do nothing."""
-        return self._scheduler.is_idle
+        return not self._scheduler.has_work and not self._failures
 
     @property
     def load(self) -> int:
@@ -62,26 +87,30 @@ class Engine:
 
     def abort(self, sequence_id: int) -> None:
         """End a sequence before the next step; one that has ended already is left alone."""
-        sequence = self._sequences.pop(sequence_id, None)
+        sequence = self._sequences.get(sequence_id)
         if sequence is not None:
-            self._scheduler.finish(sequence, "abort")
+            self._finish(sequence, "abort")
 
     def step(self) -> tuple[list[Delta], list[Failure]]:
         """Let sequences catch up once; what is new of each."""
         chunks = self._scheduler.schedule()
+        self._read_next()
+        failures, self._failures = self._failures, []
+        if not chunks:
+            return [], failures
         for chunk in chunks:
             if not chunk.sequence.started_at:
                 self._start(chunk.sequence)
         try:
             rows = self._runner.run(chunks)
         except EngineError as error:
-            return [], [self._fail(chunk.sequence, error) for chunk in chunks]
+            return [], failures + [self._fail(chunk.sequence, error) for chunk in chunks]
         deltas = [self._postprocess(chunk, logits) for chunk, logits in zip(chunks, rows, strict=True)]
-        return [delta for delta in deltas if delta is not None], []
+        return [delta for delta in deltas if delta is not None], failures
 
     def usage(self) -> Usage:
         """What is in use; when idle, check first that the KV cache holds what the slots say it does."""
-        if self.is_idle:
+        if self._scheduler.is_idle:
             self._check_integrity()
         return Usage(
             running=len(self._scheduler.running),
@@ -94,6 +123,32 @@ class Engine:
         sequence.started_at = time.perf_counter()
         if not self._runner.cut(sequence.slot, sequence.computed):
             raise AssertionError(f"slot {sequence.slot} could not be cut to {sequence.computed} tokens")
+
+    def _read_next(self) -> None:
+        """Have a source read, unless one is: for all sequences at once that wait for the same."""
+        unready = self._scheduler.unready if not self._reading else ()
+        if not unready:
+            return
+        source = unready[0].source
+        assert source is not None, "a sequence that is not ready has a source"
+        group = self._reading = [sequence for sequence in unready if sequence.source == source]
+        for sequence in group:
+            sequence.started_at = time.perf_counter()
+        slots = [sequence.slot for sequence in group]
+        self._runner.read(source, slots, lambda error: self._post(lambda: self._has_read(group, error)))
+
+    def _has_read(self, group: Items[Sequence], error: BaseException | None) -> None:
+        self._reading = []
+        if error is not None and not isinstance(error, EngineError):
+            raise error
+        for sequence in group:
+            if sequence.is_finished:
+                continue  # aborted meanwhile
+            if error is None:
+                sequence.is_ready = True
+            else:
+                self._failures.append(self._fail(sequence, error))
+        self._read_next()
 
     def _postprocess(self, chunk: Chunk, logits: Logits | None) -> Delta | None:
         sequence = chunk.sequence
@@ -134,8 +189,7 @@ class Engine:
             logprobs, sequence.pending_logprobs = sequence.pending_logprobs, []
         if finish is None:
             return Delta(sequence.id, text, logprobs)
-        self._scheduler.finish(sequence, finish)
-        del self._sequences[sequence.id]
+        self._finish(sequence, finish)
         return Delta(sequence.id, text, logprobs, sequence.summary())
 
     def _note_prompt_logprobs(self, chunk: Chunk, rows: Logits) -> None:
@@ -149,11 +203,19 @@ class Engine:
 
     def _fail(self, sequence: Sequence, error: EngineError) -> Failure:
         # What the KV cache holds after a failed decode is unknown, so the slot is emptied.
+        self._empty(sequence)
+        self._finish(sequence, "abort")
+        return Failure(sequence.id, error)
+
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        if sequence.source is not None and sequence.status is Status.RUNNING:
+            self._empty(sequence)  # what was written is of no use without the source, which goes with it
+        self._scheduler.finish(sequence, reason)
+        del self._sequences[sequence.id]
+
+    def _empty(self, sequence: Sequence) -> None:
         self._runner.cut(sequence.slot, 0)
         sequence.computed = 0
-        self._scheduler.finish(sequence, "abort")
-        del self._sequences[sequence.id]
-        return Failure(sequence.id, error)
 
     def _check_integrity(self) -> None:
         for slot in range(self._slots.count):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Items
 
 from localchat.engine.scheduler import Chunk
-from localchat.engine.seam import Context, Logits
+from localchat.engine.seam import Context, Encoder, Logits
 
 
 class Runner:
     """Decides nothing."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, encoder: Encoder | None = None) -> None:
         self._context = context
+        self._encoder = encoder
+
+    def read(self, source: Items[int], slots: Items[int], then: Callable[[BaseException | None], None]) -> None:
+        """Begin to read a source for empty slots; `then` is called from another thread."""
+        assert self._encoder is not None, "a source for a model without an encoder"
+        self._encoder.read(source, slots, then)
 
     def run(self, chunks: Items[Chunk]) -> list[Logits | None]:
         """Compute the chunks; for each, its rows of logits (rows, vocabulary), or None where none were wanted.

@@ -29,7 +29,8 @@ class Scheduler:
     """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.
 
     Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, first come,
-    first served, in chunks. `outputs` bounds the rows whose logits a step may ask for.
+    first served, in chunks. A sequence whose source is still to be read has a slot and gets no rows. `outputs` bounds
+    the rows whose logits a step may ask for.
     """
 
     def __init__(self, slots: Slots, *, budget: int, outputs: int | None = None) -> None:
@@ -47,6 +48,16 @@ class Scheduler:
         """Whether there is nothing to do."""
         return not self.waiting and not self.running
 
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would compute or begin something."""
+        return any(s.is_ready for s in self.running) or (bool(self.waiting) and self.slots.has_free)
+
+    @property
+    def unready(self) -> list[Sequence]:
+        """Sequences whose sources are to be read."""
+        return [sequence for sequence in self.running if not sequence.is_ready]
+
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
         self.waiting.append(sequence)
@@ -57,12 +68,13 @@ class Scheduler:
         left = self.budget - len(chunks)
         self._outputs_left = self._spare_outputs
         for sequence in self.running:
-            if left > 0 and not sequence.is_decoding:
+            if left > 0 and sequence.is_ready and not sequence.is_decoding:
                 left -= self._append(chunks, sequence, left)
         while left > 0 and self.waiting and self.slots.has_free:
             sequence = self.waiting.popleft()
             self._admit(sequence)
-            left -= self._append(chunks, sequence, left)
+            if sequence.is_ready:
+                left -= self._append(chunks, sequence, left)
         # With a KV stream for each sequence, llama.cpp starts a new pass wherever the ids do not ascend by one.
         return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
 

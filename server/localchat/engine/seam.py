@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -66,6 +66,13 @@ class Context(Protocol):
 
     def length(self, sequence: int) -> int:
         """Tokens of a sequence in memory."""
+
+
+class Encoder(Protocol):
+    """The part of an encoder-decoder that reads the sources from which sequences are written."""
+
+    def read(self, source: Sequence[int], slots: Sequence[int], then: Callable[[BaseException | None], None]) -> None:
+        """Begin to read a source for empty sequences; `then` is called from another thread, with what went wrong."""
 
 
 class Sampler(Protocol):

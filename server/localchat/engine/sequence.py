@@ -24,6 +24,8 @@ class Status(Enum):
 class Sequence:
     """Prompt and output tokens, how many of them the KV cache holds, and what decides the next one.
 
+    An encoder-decoder's sequence is written from a `source`, which must be read before anything else is computed; its
+    tokens begin with the decoder's start token.
     `stop_tokens` end it as the vocabulary's end tokens do. `logprobs` is the number of alternatives to report, or
     None; `prompt_logprobs` reports the prompt's as well.
     """
@@ -33,6 +35,7 @@ class Sequence:
     max_tokens: int
     sampler: Sampler
     detokenizer: Detokenizer
+    source: Items[int] | None = None
     stop_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
     prompt_logprobs: bool = False
@@ -45,6 +48,7 @@ class Sequence:
     logprob_sum: float = 0.0
     pending_logprobs: list[TokenLogprob] = field(default_factory=list)
     prompt_length: int = field(init=False)
+    is_ready: bool = field(init=False)
     submitted_at: float = field(default_factory=time.perf_counter)
     started_at: float = 0.0
     first_token_at: float = 0.0
@@ -52,6 +56,12 @@ class Sequence:
     def __post_init__(self) -> None:
         """Remember where the prompt ends."""
         self.prompt_length = len(self.tokens)
+        self.is_ready = self.source is None
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of what the request gave: the source, where there is one."""
+        return self.prompt_length if self.source is None else len(self.source)
 
     @property
     def wanted(self) -> int:
@@ -86,7 +96,7 @@ class Sequence:
         first = self.first_token_at or now
         return Finish(
             reason=self.finish_reason,
-            prompt_tokens=self.prompt_length,
+            prompt_tokens=self.prompt_tokens,
             cached_tokens=self.cached,
             completion_tokens=self.output_length,
             queue_time=started - self.submitted_at,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -13,7 +14,9 @@ Follow = Callable[[Sequence[int]], int]
 """The token that the model finds likeliest after these."""
 
 END = 256
+START = 0
 SIZE = 257
+"""Of the vocabulary. A decoder behind an encoder begins with START."""
 LIKELY = 6.0
 """Logit of the token that follows; all others have 0."""
 
@@ -127,6 +130,59 @@ class ScriptedContext:
 
     def length(self, sequence: int) -> int:
         return len(self.kv[sequence])
+
+
+Then = Callable[[BaseException | None], None]
+
+
+class ScriptedEncoderDecoder(ScriptedContext):
+    """Writes what the script says of source and text together.
+
+    A source is read when the test says so, or at once. `reads` has the slots and the text of each.
+    """
+
+    def __init__(self, follow: Follow, *, reads_at_once: bool = True, parallel: int = 4, n_ctx: int = 256) -> None:
+        super().__init__(follow, parallel=parallel, n_ctx=n_ctx, capacity=parallel, can_cut=False)
+        self.sources: dict[int, list[int]] = {}
+        self.reads: list[tuple[list[int], str]] = []
+        self._reads_at_once = reads_at_once
+        self._begun: deque[tuple[list[int], list[int], Then]] = deque()
+        self._left: set[int] = set()
+
+    def read(self, source: Sequence[int], slots: Sequence[int], then: Then) -> None:
+        assert not self._begun, "two sources at once"
+        assert not any(slot in self.sources or self.kv[slot] for slot in slots), "a slot that has a source"
+        self.reads.append((list(slots), bytes(source).decode()))
+        self._begun.append((list(source), list(slots), then))
+        if self._reads_at_once:
+            self.finish_reading()
+
+    @property
+    def is_reading(self) -> bool:
+        return bool(self._begun)
+
+    def finish_reading(self, error: BaseException | None = None) -> None:
+        source, slots, then = self._begun.popleft()
+        if error is None:
+            self.sources.update({slot: source for slot in slots if slot not in self._left})
+        self._left.clear()
+        then(error)
+
+    def _compute(self, sequence: int, position: int, tokens: Sequence[int], wanted: int) -> list[Logits]:
+        source = self.sources[sequence]
+        held = self.kv[sequence]
+        assert position == len(held), f"position {position} of sequence {sequence}, which has {len(held)} tokens"
+        held += tokens
+        assert held[0] == START, "the decoder's start token comes first"
+        return [self.row([*source, *held[1:]])] * wanted
+
+    def keep(self, sequence: int, length: int) -> bool:
+        return length == len(self.kv[sequence])
+
+    def drop(self, sequence: int) -> None:
+        super().drop(sequence)
+        if self.sources.pop(sequence, None) is None and self._begun:
+            self._left.add(sequence)
 
 
 class Greedy:
