@@ -9,7 +9,8 @@ from pathlib import Path
 from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
-from localchat.errors import ConfigError, UnsupportedModel
+from localchat.errors import ConfigError
+from localchat.fit import choose
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress
@@ -32,6 +33,8 @@ class Launch:
     manner: Manner
     load: Load
     fingerprint: str
+    reason: str = ""
+    """Why this quant, where there were several."""
 
     @property
     def id(self) -> str:
@@ -45,15 +48,12 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
     Raises whatever of the error tree stands in the way: ModelNotFound, UnsupportedModel, LicenseForbids, WeightsError,
     TemplateError, DoesNotFit.
     """
-    choice = registry.resolve(model)
+    candidates = registry.candidates(model)
     if settings.commercial:
-        check_commercial(choice.spec)
+        check_commercial(candidates[0].spec)
+    choice, reason = choose(candidates, machine, settings)
     path = fetch(choice, settings.models_dir, progress)
     header = read_header(path)
-    if header.is_encoder_decoder:
-        raise UnsupportedModel(
-            f"{choice.spec.id} is an encoder-decoder ({header.architecture}), which cannot be served yet", param="model"
-        )
     plan = plan_load(header, machine, _sizes(settings, header))
     spec, family = choice.spec, registry.family(choice.spec)
     manner = Manner(
@@ -87,6 +87,7 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
         manner=manner,
         load=load,
         fingerprint=_fingerprint(choice, path),
+        reason=reason,
     )
 
 

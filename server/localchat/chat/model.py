@@ -8,7 +8,7 @@ from typing import Any
 
 from localchat.chat.messages import Message
 from localchat.chat.template import ChatTemplate
-from localchat.errors import InvalidRequest
+from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.sampling_params import MAX_SEED, SamplingParams
 from localchat.worker.client import Generation, WorkerClient
 from localchat.worker.messages import Submit
@@ -70,6 +70,11 @@ class ChatModel:
         continue_final: bool = False,
     ) -> Generation:
         """Start answering a conversation. Leave the generation to cancel."""
+        if continue_final and self.worker.info.is_encoder_decoder:
+            raise UnsupportedField(
+                f"continue_final_message is not supported: {self.id} reads the conversation with an encoder",
+                param="continue_final_message",
+            )
         prompt = self.render(messages, continue_final=continue_final)
         limit = self._manner.max_tokens if options.max_tokens is None else options.max_tokens
         options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops))

@@ -172,9 +172,8 @@ class WorkerClient(asyncio.SubprocessProtocol):
         self._check_alive()
         submits = [msgspec.structs.replace(prompt, sequence=next(self._ids)) for prompt in prompts]
         generation = Generation(self, submits)
-        for submit in submits:
-            self._generations[submit.sequence] = generation
-            self._send(submit)
+        self._generations.update((submit.sequence, generation) for submit in submits)
+        self._send(*submits)
         return generation
 
     async def tokenize(self, text: str, *, add_bos: bool = False, parse_special: bool = False) -> list[int]:
@@ -299,10 +298,10 @@ class WorkerClient(asyncio.SubprocessProtocol):
             self._send(m.Abort(list(sequences)))
         self._tell_if_idle()
 
-    def _send(self, message: m.Request) -> None:
+    def _send(self, *messages: m.Request) -> None:
         assert self._stdin is not None, "the worker has not started"
         if not self._stdin.is_closing():  # if it is, `connection_lost` will tell whoever waits for an answer
-            self._stdin.write(m.frame(message))
+            self._stdin.write(b"".join(map(m.frame, messages)))
 
     def _check_alive(self) -> None:
         if not self.is_alive:

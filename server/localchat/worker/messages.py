@@ -96,6 +96,8 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     has_infill: bool
     system_info: str
     single_row_threads: int = 1
+    is_encoder_decoder: bool = False
+    """Whether prompts go into an encoder, and are not what the answer continues."""
 
 
 class Accepted(msgspec.Struct, tag=True, frozen=True):

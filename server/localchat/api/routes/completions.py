@@ -38,6 +38,7 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
     )
     async with using(entry, request, body.keep_alive) as model:
         _check_suffix(body, model)
+        _check_echo(body, model)
         echoes = await asyncio.gather(*[_echo(model, prompt) if body.echo else _nothing() for prompt in prompts])
         generation = model.complete(prompts, model.sampling(body.sampling), options)
         await generation.accepted()
@@ -55,6 +56,14 @@ def _check_suffix(body: CompletionRequest, model: ChatModel) -> None:
         return
     lacks = "infill is not built yet" if model.worker.info.has_infill else f"{model.id} has no infill tokens"
     raise UnsupportedField(f"suffix is not supported: {lacks}", param="suffix")
+
+
+def _check_echo(body: CompletionRequest, model: ChatModel) -> None:
+    if body.echo and model.worker.info.is_encoder_decoder:
+        raise UnsupportedField(
+            f"echo is not supported: {model.id} reads the prompt with an encoder, and does not continue it",
+            param="echo",
+        )
 
 
 async def _echo(model: ChatModel, prompt: str | list[int]) -> str:

@@ -1,0 +1,183 @@
+"""Turns messages into what the engine can work on."""
+
+from __future__ import annotations
+
+import functools
+import os
+import queue
+import threading
+from collections.abc import Iterable
+from collections.abc import Sequence as Items
+
+from localchat.engine.detokenizer import Detokenizer
+from localchat.engine.engine import Engine, Job
+from localchat.engine.sequence import Sequence
+from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull
+from localchat.llama.context import Context
+from localchat.llama.encoder_decoder import EncoderDecoder
+from localchat.llama.sampler import Sampler
+from localchat.worker import messages as m
+
+Inbox = queue.SimpleQueue[Job | None]
+"""What the engine's thread is to do before its next step; None is to end."""
+
+
+class Output:
+    """The way back to the API process; either thread may write."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._lock = threading.Lock()
+
+    def send(self, message: m.Reply) -> None:
+        """Write one message; blocks while the pipe is full."""
+        data = memoryview(m.frame(message))
+        with self._lock:
+            while data:
+                data = data[os.write(self._fd, data) :]
+
+
+class Intake:
+    """Turns messages into jobs for the engine's thread."""
+
+    def __init__(
+        self, engine: Engine, context: Context | EncoderDecoder, inbox: Inbox, output: Output, queue_size: int
+    ) -> None:
+        self._engine = engine
+        self._vocabulary = context.vocabulary
+        self._start_token = context.model.start_token if isinstance(context, EncoderDecoder) else None
+        self._inbox = inbox
+        self._output = output
+        self._most = queue_size + context.parallel
+
+    def read(self, batches: Iterable[Items[m.Request]]) -> None:
+        """The intake thread: handle messages until there are no more. Ends the process however it ends itself.
+
+        What came together is passed on together, so that the choices of one request can share the reading of a source.
+        """
+        try:
+            for batch in batches:
+                jobs = [job for message in batch if (job := self.handle(message))]
+                if jobs:
+                    self._inbox.put(functools.partial(_do, jobs))
+                if any(isinstance(message, m.Shutdown) for message in batch):
+                    return
+        finally:
+            self._inbox.put(None)
+
+    def handle(self, message: m.Request) -> Job | None:
+        """Answer a message, or say what the engine's thread is to do; an error becomes a reply."""
+        try:
+            match message:
+                case m.Submit():
+                    return functools.partial(self._start, self._sequence(message))
+                case m.Abort():
+                    return functools.partial(self._abort, message.sequences)
+                case m.Tokenize():
+                    tokens = self._tokenize(message.text, add_special=message.add_bos, parse=message.parse_special)
+                    self._output.send(m.Tokens(message.call, tokens))
+                case m.Detokenize():
+                    self._detokenize(message)
+                case m.GetUsage():
+                    return functools.partial(self._report, message.call)
+                case m.Load():
+                    raise AssertionError("the model is loaded already")
+        except LocalchatError as error:
+            assert isinstance(message, m.Submit | m.Tokenize | m.Detokenize)
+            id = message.sequence if isinstance(message, m.Submit) else message.call
+            self._output.send(m.Failed.of(id, error))
+        return None
+
+    def _sequence(self, message: m.Submit) -> Sequence:
+        prompt = self._prompt(message)
+        sampler = Sampler(message.params, self._vocabulary, self._engine.n_ctx)
+        if self._start_token is None:
+            tokens, source, room = prompt, None, self._room(message, prompt)
+            sampler.accept(tokens)
+        else:  # its sampler hears of what is written only: to take words from the source is what most are trained for
+            tokens, source, room = [self._start_token], prompt, self._room_beside(message, prompt)
+        return Sequence(
+            message.sequence,
+            tokens,
+            max_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
+            sampler=sampler,
+            detokenizer=Detokenizer(message.stops),
+            source=source,
+            stop_tokens=self._stop_tokens(message.stops),
+            logprobs=message.logprobs,
+            prompt_logprobs=message.prompt_logprobs,
+        )
+
+    def _room(self, message: m.Submit, prompt: Items[int]) -> int:
+        """Tokens that may follow a prompt."""
+        room = self._engine.n_ctx - len(prompt)
+        if room < (message.max_tokens != 0):
+            raise ContextLengthExceeded(
+                f"the prompt has {len(prompt)} tokens, and this model's context holds {self._engine.n_ctx} "
+                "for prompt and answer together",
+                param=message.param,
+            )
+        return room
+
+    def _room_beside(self, message: m.Submit, source: Items[int]) -> int:
+        """Tokens that may follow the decoder's start token."""
+        if len(source) > self._engine.n_ctx:
+            raise ContextLengthExceeded(
+                f"the prompt has {len(source)} tokens, and this model's encoder reads {self._engine.n_ctx}",
+                param=message.param,
+            )
+        return self._engine.n_ctx - 1
+
+    def _prompt(self, message: m.Submit) -> list[int]:
+        self._vocabulary.check(list(message.params.logit_bias), "logit_bias")
+        if isinstance(message.prompt, list):
+            tokens = message.prompt
+            self._vocabulary.check(tokens, message.param)
+        else:
+            tokens = self._tokenize(message.prompt, add_special=message.add_bos, parse=message.parse_special)
+        if not tokens:
+            raise InvalidRequest("the prompt is empty, so there is nothing to continue", param=message.param)
+        return tokens
+
+    def _tokenize(self, text: str, *, add_special: bool, parse: bool) -> list[int]:
+        vocabulary = self._vocabulary
+        tokens = vocabulary.tokenize(text, add_bos=add_special, parse_special=parse)
+        is_source = add_special and self._start_token is not None
+        if is_source and vocabulary.adds_eos and tokens and tokens[-1] != vocabulary.eos:
+            tokens.append(vocabulary.eos)  # a source ends as it did in training; a prompt that goes on must not
+        return tokens
+
+    def _stop_tokens(self, stops: Iterable[str]) -> frozenset[int]:
+        """The stops that are a control token: those have no text in which they could be found."""
+        found = (self._vocabulary.control_token(stop) for stop in stops)
+        return frozenset(token for token in found if token is not None)
+
+    def _start(self, sequence: Sequence) -> None:
+        if self._engine.load >= self._most:
+            error = QueueFull(
+                f"{self._engine.load} requests are running or waiting, which is as many as may; try later"
+            )
+            self._output.send(m.Failed.of(sequence.id, error))
+            return
+        self._engine.submit(sequence)
+        self._output.send(m.Accepted(sequence.id, sequence.prompt_tokens))
+
+    def _abort(self, sequences: list[int]) -> None:
+        for sequence in sequences:
+            self._engine.abort(sequence)
+
+    def _detokenize(self, message: m.Detokenize) -> None:
+        self._vocabulary.check(message.tokens, "tokens")
+        pieces = b"".join(self._vocabulary.piece(token, special=True) for token in message.tokens)
+        self._output.send(m.Text(message.call, pieces.decode("utf-8", "replace")))
+
+    def _report(self, call: int) -> None:
+        usage = self._engine.usage()
+        self._output.send(
+            m.UsageReport(call, usage.running, usage.waiting, usage.kv_tokens_running, usage.kv_tokens_cached)
+        )
+
+
+def _do(jobs: Iterable[Job]) -> None:
+    for job in jobs:
+        job()
