@@ -21,7 +21,11 @@ _F16 = 2
 
 
 def graph_bytes(header: GgufHeader, shape: ContextShape) -> int:
-    """What one pass through the graph needs: the compute buffer, and the CPU's buffer for converted rows."""
+    """What passes through the graph need: the compute buffer, and the CPU's buffer for converted rows."""
+    return _contexts(header, shape) * _pass_bytes(header, shape)
+
+
+def _pass_bytes(header: GgufHeader, shape: ContextShape) -> int:
     if not header.embedding_length:
         return _UNKNOWN
     heads = max(header.head_count, default=0)
@@ -31,12 +35,16 @@ def graph_bytes(header: GgufHeader, shape: ContextShape) -> int:
     layer = max(_attention(header, heads) + _F32 * scores, _feed_forward(header)) + mask
     # Matrix products read activations in a smaller type, f16 at most, and convert them beforehand.
     converted = _F16 * max(header.embedding_length, _inner_width(header), scores)
-    output = logits_bytes(header, shape) + 3 * _F32 * header.embedding_length * shape.ubatch
+    output = _rows_bytes(header, shape) + 3 * _F32 * header.embedding_length * shape.ubatch
     return max((layer + converted) * shape.ubatch, output)
 
 
 def logits_bytes(header: GgufHeader, shape: ContextShape) -> int:
     """The rows of logits of one step."""
+    return _contexts(header, shape) * _rows_bytes(header, shape)
+
+
+def _rows_bytes(header: GgufHeader, shape: ContextShape) -> int:
     return 0 if header.is_encoder_only else shape.outputs * header.vocab_size * _F32
 
 
@@ -50,7 +58,14 @@ def state_bytes(header: GgufHeader) -> int:
     return _F32 * (kernel * (inner + 2 * hparam("ssm.group_count") * state) + state * inner)
 
 
+def _contexts(header: GgufHeader, shape: ContextShape) -> int:
+    # Every source that an encoder reads gets a context of its own.
+    return shape.parallel if header.is_encoder_decoder else 1
+
+
 def _cells(header: GgufHeader, shape: ContextShape) -> int:
+    if header.is_encoder_decoder:
+        return shape.cells_per_sequence
     # Without a cache a token attends to its own micro-batch.
     return shape.ubatch if header.is_encoder_only else shape.cells_in_view
 
