@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from localchat.errors import EngineError
+from localchat.errors import EngineError, ModelLoadFailed
 from localchat.llama.context import Context, ContextParams
 from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.model import Model
@@ -219,6 +219,11 @@ def test_what_would_end_the_process_is_refused(writer: Writer, sources: list[lis
     writer.read(sources[0], 0)
     with pytest.raises(AssertionError, match="has a source"):
         writer.read(sources[1], 0)
+
+
+def test_keys_and_values_that_need_flash_attention_are_refused(model: Model) -> None:
+    with pytest.raises(ModelLoadFailed, match="--kv-type q8_0 needs flash attention"):
+        EncoderDecoder(model, ContextParams(n_ctx=N_CTX, kv_type="q8_0"))
 
 
 def test_encoding_for_a_sequence_that_has_begun_is_refused(model: Model, sources: list[list[int]]) -> None:
