@@ -1,0 +1,47 @@
+"""A checkpoint's way into a GGUF file: planned first, as far as can be told without reading weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from localchat.hub.progress import Progress
+from localchat_quantize.checkpoint import Checkpoint
+from localchat_quantize.convert.source import Source
+from localchat_quantize.convert.table import converter_for
+from localchat_quantize.vocabulary import read_vocabulary
+from localchat_quantize.vocabulary.vocabulary import Metadata
+from localchat_quantize.writer import TensorPlan, write_gguf
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """All that a file will hold."""
+
+    architecture: str
+    """llama.cpp's name of the graph."""
+    metadata: Metadata
+    plans: Sequence[TensorPlan]
+
+    def size(self, type: str) -> int:
+        """Bytes of tensors in a file of this type."""
+        return sum(plan.nbytes(type) for plan in self.plans)
+
+    def write(self, target: Path, type: str, progress: Progress) -> None:
+        """Write the file. Nothing half-written is left. Raises ConfigError, WeightsError."""
+        write_gguf(target, self.architecture, self.metadata, self.plans, type, progress)
+
+
+def plan_conversion(checkpoint: Checkpoint, name: str | None = None) -> Conversion:
+    """What a checkpoint becomes; `name` is the model's, the folder's by default. Raises WeightsError, ConfigError."""
+    converter, source = converter_for(checkpoint), Source(checkpoint)
+    hparams = converter.hparams(source)
+    plans = tuple(converter.tensors(source))
+    source.check_all_taken()
+    rows = next(plan.tensor.shape[0] for plan in plans if plan.name == "token_embd.weight")
+    vocabulary = read_vocabulary(checkpoint).fitted(rows)
+    metadata: Metadata = {"general.type": "model", "general.name": name or checkpoint.folder.name}
+    metadata |= {f"{converter.graph}.{key}": value for key, value in hparams.items()}
+    metadata[f"{converter.graph}.vocab_size"] = rows
+    return Conversion(converter.graph, metadata | vocabulary.metadata(), plans)
