@@ -12,7 +12,8 @@ from localchat_quantize.checkpoint import Checkpoint
 from localchat_quantize.convert import plan_conversion
 from tiny_checkpoints.case import Case, Logits
 from tiny_checkpoints.cases import CASES, TOKENS
-from tiny_checkpoints.engine import logits_three_ways
+from tiny_checkpoints.encoder_decoders import ENCODER_DECODERS, EncoderDecoderCase
+from tiny_checkpoints.engine import logits_after_source, logits_three_ways
 
 LENGTH = 40
 SHARED = 25
@@ -40,3 +41,18 @@ def test_file_has_the_logits_of_the_model(case: Case, tmp_path: Path) -> None:
     assert 2 <= wanted.std() <= 10
     for first, found in logits_three_ways(file, tokens, SHARED).values():
         assert_same(found, wanted[first:], GELU if case.gelu else EXACT)
+
+
+@pytest.mark.parametrize("length", [24, 300])
+@pytest.mark.parametrize("case", ENCODER_DECODERS.values(), ids=ENCODER_DECODERS)
+def test_file_of_an_encoder_decoder_has_its_logits(case: EncoderDecoderCase, length: int, tmp_path: Path) -> None:
+    reference = case.write(tmp_path / "checkpoint")
+    file = tmp_path / "model.gguf"
+    plan_conversion(Checkpoint(tmp_path / "checkpoint")).write(file, "F32", SilentProgress())
+    numbers = np.random.default_rng(3)
+    source = numbers.integers(3, TOKENS - 20, length).tolist()
+    tokens = [0, *numbers.integers(3, TOKENS - 20, LENGTH).tolist()]
+    wanted = reference(source, tokens)
+    assert 2 <= wanted.std() <= 10
+    for found in logits_after_source(file, source, tokens).values():
+        assert_same(found, wanted, GELU if case.gelu else EXACT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from localchat.llama.context import Context, ContextParams
@@ -26,6 +27,16 @@ def logits_three_ways(path: Path, tokens: Sequence[int], shared: int) -> dict[st
         assert context.keep(1, shared)
         found["from a copied prefix"] = (shared, _decode(context, [(1, shared, tokens[shared:])]))
         return found
+
+
+def logits_after_source(path: Path, source: Sequence[int], tokens: Sequence[int]) -> dict[str, Logits]:
+    """Logits of a text that an encoder-decoder writes from a source: alone, and twice in one batch."""
+    params = replace(_PARAMS, kv_unified=True)
+    with closing(Model(path)) as model, closing(Context(model, params)) as context:
+        context.encode(source, (0, 1, 2))
+        found = {"alone": _decode(context, [(0, 0, tokens)])}
+        both = _decode(context, [(1, 0, tokens), (2, 0, tokens)])
+        return {**found, "first of two": both[: len(tokens)], "second of two": both[len(tokens) :]}
 
 
 def _decode(context: Context, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Logits:

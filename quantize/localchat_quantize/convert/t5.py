@@ -67,15 +67,26 @@ def _hparams(source: Source) -> Metadata:
     }
 
 
+def _is_tied(source: Source) -> bool:
+    """Whether the head is the embedding. transformers 5 says so of all T5, and tells them apart by another key; no mT5
+    has ever had one."""
+    if source.setting("architectures")[0].startswith("MT5"):
+        return False
+    return bool(source.setting("scale_decoder_outputs", "tie_word_embeddings", default=True))
+
+
 def _tensors(source: Source) -> Iterator[TensorPlan]:
     source.ignore(r"(encoder|decoder)\.embed_tokens\.weight")
     source.ignore(r"decoder\.block\.\d+\.layer\.1\.EncDecAttention\.relative_attention_bias\.weight")
     yield from source.copy("token_embd", "shared")
-    yield from source.head("lm_head", "shared", tied=True)
     yield from source.copy("enc.output_norm", "encoder.final_layer_norm")
+    tied = _is_tied(source)
     # With a tied head the model scales what it multiplies by it; the graph does not.
-    tied = source.setting("tie_word_embeddings", default=True)
     scale = source.setting("d_model") ** -0.5 if tied else 1.0
+    if tied or not source.has("lm_head.weight"):
+        source.ignore(r"lm_head\.weight")
+    else:
+        yield from source.copy("output", "lm_head")
     yield from source.copy("dec.output_norm", "decoder.final_layer_norm", lambda tensor: tensor.scaled(scale))
     encoder, decoder = _layers(source)
     for layer in range(encoder):
