@@ -33,6 +33,7 @@ _ALWAYS_F32 = ("_norm.weight", "position_embd.weight", "token_types.weight", "at
 """Ends of names of matrices too small to gain by fewer bits, and which llama.cpp's sums want in full."""
 
 _MARGIN = 1 << 20
+_TOO_LARGE_FOR_F16 = 65520
 
 
 @dataclass(frozen=True)
@@ -129,11 +130,9 @@ def _cast(values: Array, type: str, name: str) -> NDArray[np.generic]:
         return np.ascontiguousarray(values, np.float32)
     if type == "BF16":
         return _to_bf16(np.ascontiguousarray(values, np.float32))
-    with np.errstate(over="ignore"):
-        halves = np.ascontiguousarray(values, np.float16)
-    if np.isinf(halves).any() and not np.isinf(values).any():
+    if _TOO_LARGE_FOR_F16 <= max(values.max(initial=0), -values.min(initial=0)) < np.inf:
         raise ConfigError(f"{name} has values that F16 cannot hold; convert to BF16 or F32")
-    return halves
+    return np.ascontiguousarray(values, np.float16)
 
 
 def _to_bf16(values: Array) -> NDArray[np.uint16]:

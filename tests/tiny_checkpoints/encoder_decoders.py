@@ -31,7 +31,8 @@ class EncoderDecoderCase:
         """Make the checkpoint; what it computes of a source and a text."""
         name = self.config["architectures"][0]
         told = {key: value for key, value in self.config.items() if key != "architectures"}
-        config = (hf.MT5Config if name.startswith("MT5") else hf.T5Config)(**told, attn_implementation="eager")
+        kind: Any = hf.MT5Config if name.startswith("MT5") else hf.T5Config
+        config = kind(**told, attn_implementation="eager")
         model = getattr(hf, name)(config).float().eval()
         if not told.get("tie_word_embeddings", True):  # transformers ties all heads that it makes anew
             model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.lm_head.weight))
