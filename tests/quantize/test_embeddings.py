@@ -70,7 +70,8 @@ def test_minilm_says_what_it_says_itself(minilm_file: Path) -> None:
 @pytest.mark.parametrize("pooling", ["mean_tokens", "cls_token"])
 def test_tiny_bert(tmp_path: Path, pooling: str) -> None:
     told = {key: value for key, value in CONFIG.items() if key != "architectures"}
-    own: Any = hf.BertModel(hf.BertConfig(**told)).eval()
+    own: Any = hf.BertModel(hf.BertConfig(**told))
+    own.eval()
     randomize(own, 0)
     folder = tmp_path / "checkpoint"
     write_checkpoint(folder, CONFIG, own.state_dict())
