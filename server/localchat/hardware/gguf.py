@@ -9,7 +9,8 @@ from typing import NamedTuple
 from localchat.errors import NotGguf, WeightsError
 from localchat.hardware.cursor import Cursor
 from localchat.hardware.ggml_types import ARRAY, SCALARS, STRING, TENSOR_TYPES
-from localchat.hardware.header import MAX_LAYERS, GgufArray, GgufHeader, TensorInfo, Value
+from localchat.hardware.header import GgufArray, GgufHeader, TensorInfo, Value
+from localchat.hardware.limits import check_limits
 
 # Both far above any model known (some 60 keys, some 2,000 tensors), and low enough to bound the time and memory.
 MAX_KEYS = 1 << 16
@@ -71,7 +72,7 @@ def _read(cursor: Cursor, path: Path) -> GgufHeader:
     _check_layout(cursor, placed, alignment)
     infos = tuple(tensor.info for tensor in placed)
     header = GgufHeader(path, cursor.size, version, metadata, infos, _padded(cursor.at, alignment))
-    _check_layers(cursor, header)
+    check_limits(header)
     return header
 
 
@@ -191,16 +192,6 @@ def _check_layout(cursor: Cursor, placed: list[_Placed], alignment: int) -> None
     missing = start + end - cursor.size
     if placed and missing > 0:
         raise cursor.error(f"{missing} bytes are missing at its end: a download or copy that was cut off")
-
-
-def _check_layers(cursor: Cursor, header: GgufHeader) -> None:
-    layers = header.block_count
-    if layers > MAX_LAYERS:
-        raise cursor.error(f"{layers} layers, more than {MAX_LAYERS}")
-    for key in ("attention.head_count", "attention.head_count_kv", "feed_forward_length"):
-        value = header.metadata.get(f"{header.architecture}.{key}")
-        if isinstance(value, tuple) and len(value) != layers:
-            raise cursor.error(f"{header.architecture}.{key} has {len(value)} items for {layers} layers")
 
 
 def _padded(place: int, alignment: int) -> int:

@@ -13,6 +13,7 @@ from typing import IO
 
 from localchat.errors import ChecksumMismatch, NotGguf
 from localchat.hardware import read_header
+from localchat.hardware.limits import check_vocabulary
 from localchat.hub.progress import Progress
 
 BLOCK = 16 << 20
@@ -123,10 +124,10 @@ def check_magic(path: Path) -> None:
 
 
 def check_structure(path: Path, name: str) -> None:
-    """NotGguf on the first thing that is wrong in the header; `name` is what to call the file."""
+    """NotGguf on the first thing that is wrong in header and vocabulary; `name` is what to call the file."""
     with path.open("rb") as file:
         check_start(file.read(len(_MAGIC)), name)
     try:
-        read_header(path)
+        check_vocabulary(read_header(path))
     except NotGguf as error:
         raise NotGguf(error.message.replace(path.name, name, 1)) from None

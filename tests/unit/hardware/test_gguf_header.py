@@ -240,7 +240,7 @@ HOSTILE = {
         "tensor 'b' has the offset 0, and 128",
     ),
     "tensor larger than the file": (gguf({}, [Tensor("a", (1 << 40,), F16, 0)]), "bytes are missing at its end"),
-    "more layers than llama.cpp has": (with_keys(llama__block_count=u32(513)), "513 layers, more than 512"),
+    "more layers than llama.cpp has": (with_keys(llama__block_count=u32(513)), "block_count is 513, more than 512"),
     "heads for another number of layers": (
         with_keys(llama__attention__head_count=u32s([4, 4, 4])),
         "llama.attention.head_count has 3 items for 2 layers",
