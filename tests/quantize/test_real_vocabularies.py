@@ -8,20 +8,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 from sentencepiece import SentencePieceProcessor, sentencepiece_model_pb2
 from tokenizers import AddedToken, Tokenizer, models
 
 from localchat.hardware import read_header
 from localchat.hardware.header import GgufArray
-from localchat.hub.progress import SilentProgress
-from localchat.llama.model import Model
 from localchat.registry import load_registry
-from localchat_quantize.checkpoint import Checkpoint
-from localchat_quantize.vocabulary import TokenType, read_vocabulary
-from localchat_quantize.writer import write_gguf
+from localchat_quantize.vocabulary import TokenType
+from tiny_checkpoints.engine import model_of_vocabulary
 from tiny_checkpoints.texts import COMPARED
 from tiny_checkpoints.vocabulary import PRE_TOKENIZERS
 from vocabularies import vocabulary_file
@@ -37,14 +32,6 @@ def told_by(family: str) -> Mapping[str, Any]:
     return {name: value.read() for name, value in found.items() if isinstance(value, GgufArray)}
 
 
-def our(folder: Path, rows: int) -> Model:
-    (folder / "config.json").write_text("{}")
-    save_file({"x": np.zeros(1, np.float32)}, folder / "model.safetensors")
-    vocabulary = read_vocabulary(Checkpoint(folder)).fitted(rows)
-    write_gguf(folder / "vocabulary.gguf", "llama", vocabulary.metadata(), [], "F32", SilentProgress())
-    return Model(folder / "vocabulary.gguf", vocab_only=True)
-
-
 @pytest.mark.parametrize(("family", "pre_tokenizer"), FAMILIES.items(), ids=FAMILIES)
 def test_byte_level(tmp_path: Path, family: str, pre_tokenizer: str) -> None:
     told = told_by(family)
@@ -55,7 +42,7 @@ def test_byte_level(tmp_path: Path, family: str, pre_tokenizer: str) -> None:
         if kind == TokenType.USER_DEFINED:
             tokenizer.add_tokens([AddedToken(text, normalized=False)])
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    with closing(our(tmp_path, len(ids) + 30)) as model:
+    with closing(model_of_vocabulary(tmp_path, len(ids) + 30)) as model:
         found = {text: model.vocabulary.tokenize(text) for text in COMPARED}
         assert found == {text: tokenizer.encode(text, add_special_tokens=False).ids for text in COMPARED}
 
@@ -70,7 +57,7 @@ def test_sentencepiece_pairs(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(proto.SerializeToString())
     (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "LlamaTokenizer"}))
     processor = SentencePieceProcessor(model_proto=proto.SerializeToString())
-    with closing(our(tmp_path, 32032)) as model:
+    with closing(model_of_vocabulary(tmp_path, 32032)) as model:
         found = {text: model.vocabulary.tokenize(text) for text in COMPARED}
         assert found == {text: processor.encode(text) for text in COMPARED}
         assert model.vocabulary.adds_bos

@@ -15,13 +15,11 @@ import transformers as hf
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
-from localchat.hub.progress import SilentProgress
-from localchat.llama.model import Model
 from localchat.llama.vocabulary import Vocabulary
 from localchat_quantize.checkpoint import Checkpoint
 from localchat_quantize.vocabulary import read_vocabulary
-from localchat_quantize.writer import write_gguf
 from tiny_checkpoints import vocabulary as make
+from tiny_checkpoints.engine import model_of_vocabulary
 from tiny_checkpoints.texts import COMPARED
 from tiny_checkpoints.vocabulary import Write
 
@@ -50,19 +48,10 @@ def own_class(folder: Path) -> Encode:
     return lambda text: list(tokenizer.encode(text, add_special_tokens=False))
 
 
-def our(folder: Path) -> Model:
-    """Only the vocabulary, in a file of its own."""
-    (folder / "config.json").write_text(json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "gpt2"}))
-    save_file({"x": np.zeros(1, np.float32)}, folder / "model.safetensors")
-    vocabulary = read_vocabulary(Checkpoint(folder)).fitted(ROWS)
-    write_gguf(folder / "vocabulary.gguf", "llama", vocabulary.metadata(), [], "F32", SilentProgress())
-    return Model(folder / "vocabulary.gguf", vocab_only=True)
-
-
 def assert_same_ids(folder: Path, write: Write, load: Callable[[Path], Encode], texts: list[str]) -> None:
     write(folder)
     encode = load(folder)
-    with closing(our(folder)) as model:
+    with closing(model_of_vocabulary(folder, ROWS)) as model:
         found = {text: model.vocabulary.tokenize(text) for text in texts}
         assert found == {text: encode(text) for text in texts}
 
@@ -96,7 +85,7 @@ def test_vocab_and_merges(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text(json.dumps(told["vocab"]))
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in told["merges"]]
     (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]))
-    with closing(our(tmp_path)) as model:
+    with closing(model_of_vocabulary(tmp_path, ROWS)) as model:
         assert [model.vocabulary.tokenize(text) for text in COMPARED] == [encode(text) for text in COMPARED]
 
 
@@ -147,13 +136,13 @@ def special(vocabulary: Vocabulary) -> tuple[Any, ...]:
 )
 def test_special_tokens(tmp_path: Path, write: Write, expected: tuple[Any, ...]) -> None:
     write(tmp_path)
-    with closing(our(tmp_path)) as model:
+    with closing(model_of_vocabulary(tmp_path, ROWS)) as model:
         assert special(model.vocabulary) == expected
 
 
 def test_markers_are_read_where_special_tokens_are(tmp_path: Path) -> None:
     make.byte_level(added=CHATML)(tmp_path)
-    with closing(our(tmp_path)) as model:
+    with closing(model_of_vocabulary(tmp_path, ROWS)) as model:
         tokens = model.vocabulary.tokenize("<|im_start|>hi<|im_end|>", parse_special=True)
         assert [model.vocabulary.text(token) for token in (tokens[0], tokens[-1])] == ["<|im_start|>", "<|im_end|>"]
         assert tokens[-1] in model.vocabulary.end_tokens

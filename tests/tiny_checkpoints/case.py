@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from .vocabulary import Write, byte_level
 from .weights import randomize, scale_logits
 
+NEW_CONFIG = "config.new.json"
 Logits = NDArray[np.float32]
 Reference = Callable[[Sequence[int]], Logits]
 
@@ -60,7 +61,8 @@ def saved_tensors(model: torch.nn.Module, folder: Path) -> dict[str, torch.Tenso
     """Under the names that the model's class saves them by, which may differ from those in memory."""
     if not isinstance(model, PreTrainedModel):
         return dict(model.state_dict())
-    model.save_pretrained(folder)
+    model.save_pretrained(folder)  # with a config.json of today, which is kept for who wants to see it
+    (folder / "config.json").rename(folder / NEW_CONFIG)
     return load_file(folder / "model.safetensors")
 
 

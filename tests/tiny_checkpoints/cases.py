@@ -89,7 +89,7 @@ def _bare(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 def _bloom() -> Case:
     told = {"hidden_size": 128, "n_layer": 2, "n_head": 4, "layer_norm_epsilon": 1e-5}
-    config = {"architectures": ["BloomForCausalLM"], "n_embed": 128, "seq_length": 128, **told}
+    config = {"architectures": ["BloomForCausalLM"], "n_embed": 128, "seq_length": 2048, **told}
     make = _model(hf.BloomForCausalLM, hf.BloomConfig, **told)
     return Case(make, "transformer.ln_f", config, byte_level("bloom"), _bare, True)
 
@@ -218,7 +218,7 @@ def _btlm(heads: int) -> Case:
 def _opt(activation: str, **settings: Any) -> Case:
     told = {"hidden_size": 128, "ffn_dim": 512, "num_hidden_layers": 2, "num_attention_heads": 4, **settings}
     told |= {"max_position_embeddings": 128, "activation_function": activation, "word_embed_proj_dim": 128}
-    config = {"architectures": ["OPTForCausalLM"], "do_layer_norm_before": True, **told}
+    config = {"architectures": ["OPTForCausalLM"], "do_layer_norm_before": True, "pad_token_id": 1, **told}
     make = _model(hf.OPTForCausalLM, hf.OPTConfig, **told)
     tokenizer = byte_level(config={"add_bos_token": True})
     return Case(make, "model.decoder.final_layer_norm", config, tokenizer, gelu=activation == "gelu")

@@ -7,8 +7,15 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from safetensors.numpy import save_file
+
+from localchat.hub.progress import SilentProgress
 from localchat.llama.context import Context, ContextParams
 from localchat.llama.model import Model
+from localchat_quantize.checkpoint import Checkpoint
+from localchat_quantize.vocabulary import read_vocabulary
+from localchat_quantize.writer import write_gguf
 
 from .case import Logits
 
@@ -37,6 +44,15 @@ def logits_after_source(path: Path, source: Sequence[int], tokens: Sequence[int]
         found = {"alone": _decode(context, [(0, 0, tokens)])}
         both = _decode(context, [(1, 0, tokens), (2, 0, tokens)])
         return {**found, "first of two": both[: len(tokens)], "second of two": both[len(tokens) :]}
+
+
+def model_of_vocabulary(folder: Path, rows: int) -> Model:
+    """The vocabulary of tokenizer files, in a file that holds nothing else."""
+    (folder / "config.json").write_text("{}")
+    save_file({"x": np.zeros(1, np.float32)}, folder / "model.safetensors")
+    vocabulary = read_vocabulary(Checkpoint(folder)).fitted(rows)
+    write_gguf(folder / "vocabulary.gguf", "llama", vocabulary.metadata(), [], "F32", SilentProgress())
+    return Model(folder / "vocabulary.gguf", vocab_only=True)
 
 
 def _decode(context: Context, parts: Sequence[tuple[int, int, Sequence[int]]]) -> Logits:
