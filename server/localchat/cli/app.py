@@ -16,6 +16,7 @@ from localchat.errors import LocalchatError
 COMMANDS: dict[str, tuple[str, str]] = {
     "serve": ("localchat.cli.serve", "Serve a model over an OpenAI-compatible HTTP API."),
     "chat": ("localchat.cli.chat", "Talk to a model in the terminal."),
+    "fit": ("localchat.cli.fit", "Show which models, or which quants of one, fit on this machine."),
     "list": ("localchat.cli.list", "List the models that localchat knows."),
     "pull": ("localchat.cli.pull", "Fetch models, and check them."),
     "verify": ("localchat.cli.verify", "Check installed files: their hash, and the structure of their header."),

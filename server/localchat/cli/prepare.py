@@ -33,6 +33,7 @@ def describe(launch: Launch) -> list[str]:
     each = f" for each of {plan.parallel} sequences" if plan.parallel > 1 else ""
     return [
         f"model     {launch.id} ({launch.choice.quant.name}, {size:.2f} GiB, license {spec.license or 'unknown'})",
+        *([f"quant     {launch.choice.quant.name}: {launch.reason}"] if launch.reason else []),
         f"context   {plan.n_ctx} tokens{each}, KV cache {plan.kv_type}",
         f"memory    {plan.memory.total / gib:.2f} GiB = weights {plan.memory.weights / gib:.2f} + KV cache "
         f"{plan.memory.kv_cache / gib:.2f} + compute {plan.memory.compute / gib:.2f}",

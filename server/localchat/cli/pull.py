@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from localchat.fit import choose
+from localchat.hardware import probe
 from localchat.hub import ledger
 from localchat.hub.checksum import Digest
 from localchat.hub.examine import examine
@@ -31,11 +33,14 @@ def command(
     """Fetch models, and check them."""
     settings = load_settings(registry=registry, models_dir=models_dir, commercial=commercial or None)
     known = load_registry(settings.registry)
-    choices = [known.resolve(model) for model in models]
+    candidates = [known.candidates(model) for model in models]
     if settings.commercial:
-        for choice in choices:
-            check_commercial(choice.spec)
-    for choice in choices:
+        for choices in candidates:
+            check_commercial(choices[0].spec)
+    # What does not fit today may be wanted tomorrow, or on another machine that shares the folder.
+    anyway = settings.model_copy(update={"force": True})
+    for choices in candidates:
+        choice = choose(choices, probe(), anyway).choice
         path, digest = _pull(choice, settings)
         typer.echo("\n".join(_describe(choice, path, digest)))
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from localchat.hardware.cgroup import CgroupLimits, read_limits
+from localchat.hardware.cpu import Cpu, read_cpu
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class Machine:
     ram_total: int
     ram_available: int
     gpus: tuple[Gpu, ...] = ()
+    cpu: Cpu = field(default_factory=Cpu)
 
 
 def probe() -> Machine:
@@ -39,7 +43,7 @@ def probe() -> Machine:
     memory = psutil.virtual_memory()
     total, available = capped_memory(memory.total, memory.available, limits)
     cores = count_cores(usable_cpus(), psutil.cpu_count(logical=False), limits.cpus)
-    return Machine(cores, total, available, list_gpus() if can_offload() else ())
+    return Machine(cores, total, available, list_gpus() if can_offload() else (), usable_cpu(read_cpu()))
 
 
 def capped_memory(total: int, available: int, limits: CgroupLimits) -> tuple[int, int]:
@@ -73,11 +77,27 @@ def count_cores(
     return max(1, cores)
 
 
+@cache
 def can_offload(package: str = "llama_cpp") -> bool:
     """Whether the llama.cpp that is installed was built for NVIDIA's GPUs; the usual wheel is for CPUs only."""
+    return any(True for _ in _libraries(package, "*ggml-cuda*"))
+
+
+@cache
+def usable_cpu(cpu: Cpu, package: str = "llama_cpp") -> Cpu:
+    """The CPU without AMX, unless llama.cpp was built for it: those kernels are in few builds, and take more memory."""
+    if "amx_int8" in cpu.features and not any(
+        b"AMX is not ready" in library.read_bytes() for library in _libraries(package, "*ggml-cpu*")
+    ):
+        return replace(cpu, features=cpu.features - {"amx_int8"})
+    return cpu
+
+
+def _libraries(package: str, pattern: str) -> Iterator[Path]:
     spec = importlib.util.find_spec(package)  # finds a top-level package without running it
     folders = [] if spec is None else spec.submodule_search_locations or []
-    return any(True for folder in folders for _ in Path(folder, "lib").glob("*ggml-cuda*"))
+    for folder in folders:
+        yield from Path(folder, "lib").glob(pattern)
 
 
 def list_gpus(nvml: Any = None) -> tuple[Gpu, ...]:

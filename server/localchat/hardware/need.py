@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from localchat.hardware.cpu import Cpu
+from localchat.hardware.formats import packed_bytes
 from localchat.hardware.ggml_types import TENSOR_TYPES_BY_NAME
 from localchat.hardware.graph import graph_bytes, logits_bytes, state_bytes
-from localchat.hardware.header import GgufHeader
+from localchat.hardware.header import GgufHeader, TensorInfo
 from localchat.hardware.shape import ContextShape
 
 MIB = 1 << 20
@@ -16,8 +18,10 @@ MIB = 1 << 20
 _PROCESS = 48 * MIB
 _PER_TOKEN_OF_VOCABULARY = 368
 
-# Types whose matrices llama.cpp repacks for AVX2 and for NEON alike; each of the two has some more of its own.
-_REPACKED = frozenset({"Q4_0", "Q4_K", "IQ4_NL", "MXFP4"})
+
+_EMBEDDING = "token_embd.weight"
+# Rows are taken from these, and nothing is multiplied by them.
+_TABLES = frozenset({_EMBEDDING, "position_embd.weight", "token_types.weight"})
 
 
 @dataclass(frozen=True)
@@ -46,22 +50,25 @@ def readable(count: int) -> str:
 class MemoryModel:
     """The memory of one model, split between RAM and VRAM by the number of layers on the GPU.
 
-    Mapped weights count fully, and weights that are repacked for the CPU once: their mapped originals are not read
-    again, so the kernel drops them when it wants memory, though RSS shows both until then.
+    Mapped weights count fully, and weights that are packed for the CPU once: their mapped originals are not read again,
+    and the worker gives them back.
     """
 
-    def __init__(self, header: GgufHeader) -> None:
+    def __init__(self, header: GgufHeader, cpu: Cpu) -> None:
         self._header = header
-        self._weights = header.weight_bytes
         self._blocks = header.layer_bytes
         tensors = {tensor.name: tensor for tensor in header.tensors}
-        embedding = tensors.get("token_embd.weight")
+        embedding = tensors.get(_EMBEDDING)
         output = tensors.get("output.weight", embedding)
         self._output = output.nbytes if output else 0
         # llama.cpp looks tokens up on the CPU always, in the matrix as it is. Where the same matrix makes the logits,
-        # the GPU gets a copy of it, and so does the CPU if it repacks that type.
+        # the GPU gets a copy of it, and so does the CPU if it packs that type.
         self._tied = output is embedding
-        self._copy = self._output if output and self._tied and output.type in _REPACKED else 0
+        self._copy = (packed_bytes(output, cpu) or 0) if output and self._tied else 0
+        packed = replace(header, tensors=tuple(_packed(tensor, cpu) for tensor in header.tensors))
+        self._packed_blocks = packed.layer_bytes
+        self._packed_rest = packed.weight_bytes - sum(packed.layer_bytes)
+        self._packed_output = _packed(output, cpu).nbytes if output and not self._tied else 0
 
     @property
     def layers(self) -> int:
@@ -76,9 +83,8 @@ class MemoryModel:
         blocks, output = sum(self._blocks[first:]), self._output if gpu_layers else 0
         graph = graph_bytes(self._header, shape)
         host = _PROCESS + _PER_TOKEN_OF_VOCABULARY * self._header.vocab_size + logits_bytes(self._header, shape)
-        moved = blocks + (0 if self._tied else output)
-        copied = 0 if gpu_layers else self._copy
-        ram = MemoryNeed(self._weights - moved + copied, sum(kv[:first]), graph + host)
+        rest = self._packed_rest + (-self._packed_output if gpu_layers else self._copy)
+        ram = MemoryNeed(sum(self._packed_blocks[:first]) + rest, sum(kv[:first]), graph + host)
         vram = MemoryNeed(blocks + output, sum(kv[first:]), graph if gpu_layers else 0)
         return ram, vram
 
@@ -99,6 +105,13 @@ class MemoryModel:
         return [each * shape.cells + state for each in kv_bytes(self._header, shape.kv_type)]
 
 
+def _packed(tensor: TensorInfo, cpu: Cpu) -> TensorInfo:
+    """A tensor as llama.cpp keeps it in RAM."""
+    is_table = tensor.name in _TABLES or len(tensor.shape) < 2
+    size = None if is_table else packed_bytes(tensor, cpu)
+    return tensor if size is None else replace(tensor, nbytes=size)
+
+
 def kv_bytes(header: GgufHeader, kv_type: str) -> tuple[int, ...]:
     """Bytes of one token's keys and values in each layer.
 
@@ -111,9 +124,11 @@ def kv_bytes(header: GgufHeader, kv_type: str) -> tuple[int, ...]:
     # A built-in draft head keeps nothing in this context, nor do the last layers of Gemma 3n and 4.
     keeping = header.block_count - header.hparam("nextn_predict_layers") - header.hparam("attention.shared_kv_layers")
     # DeepSeek's latent attention keeps one compressed row for keys and values together.
-    value_length = 0 if header.hparam("attention.key_length_mla") else header.value_length
+    key_length, value_length = header.key_length, header.value_length
+    if header.hparam("attention.key_length_mla"):
+        value_length = 0
     rows = [
-        _row_bytes(heads * header.key_length, kv_type) + _row_bytes(heads * value_length, kv_type)
+        _row_bytes(heads * key_length, kv_type) + _row_bytes(heads * value_length, kv_type)
         for heads in header.head_count_kv
     ]
     return tuple(row if layer < keeping else 0 for layer, row in enumerate(rows))

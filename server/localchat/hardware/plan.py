@@ -11,7 +11,7 @@ from localchat.hardware.header import GgufHeader
 from localchat.hardware.machine import Machine
 from localchat.hardware.need import MemoryModel, MemoryNeed, readable
 from localchat.hardware.shape import CELL_PAD, ContextShape
-from localchat.settings import Settings
+from localchat.settings import Auto, Settings
 
 GIB = 1 << 30
 
@@ -72,13 +72,19 @@ def plan_load(header: GgufHeader, machine: Machine, settings: Settings) -> LoadP
     )
 
 
-def ram_budget(machine: Machine) -> int:
-    """RAM that a model may take: what is free, less a tenth of the machine and at least 1 GiB.
+def ram_budget(machine: Machine, memory: Auto | int = "auto") -> int:
+    """RAM that a model may take: what is free, less a tenth of the machine and at least 1 GiB; `memory` at most.
 
     The rest is for the API process, the page cache that a load goes through, and whatever else the machine is for; a
     model that is swapped out answers slower than a smaller one that is not.
     """
-    return machine.ram_available - max(GIB, machine.ram_total // 10)
+    free = machine.ram_available - max(GIB, machine.ram_total // 10)
+    return free if memory == "auto" else min(free, memory)
+
+
+def vram_budget(machine: Machine) -> int:
+    """VRAM of all GPUs that a model may take."""
+    return sum(max(0, gpu.free_bytes - VRAM_RESERVE) for gpu in machine.gpus)
 
 
 class _Planner:
@@ -86,9 +92,9 @@ class _Planner:
         self._header = header
         self._settings = settings
         self._machine = machine
-        self._model = MemoryModel(header)
-        self._ram = ram_budget(machine)
-        self._vram = sum(max(0, gpu.free_bytes - VRAM_RESERVE) for gpu in machine.gpus)
+        self._model = MemoryModel(header, machine.cpu)
+        self._ram = ram_budget(machine, settings.memory)
+        self._vram = vram_budget(machine)
 
     def shape(self) -> ContextShape:
         trained = self._header.context_length
@@ -124,6 +130,8 @@ class _Planner:
             )
 
     def _free(self, kind: str) -> str:
+        if kind == "RAM" and self._settings.memory == self._ram:
+            return f"--memory is {readable(self._ram)}"
         if kind == "VRAM":
             free, kept = sum(gpu.free_bytes for gpu in self._machine.gpus), VRAM_RESERVE * len(self._machine.gpus)
         else:

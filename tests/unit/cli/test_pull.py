@@ -23,7 +23,7 @@ SHA256 = hashlib.sha256(tiny_gguf()).hexdigest()
 
 
 def test_place_size_hash_and_lines_for_a_registry_are_told(hub: HubServer, run: Run, tmp_path: Path) -> None:
-    ran = run("pull", "tiny")
+    ran = run("pull", "tiny:F32")
     assert ran.code == 0
     first, second, third, *rest = ran.out.splitlines()
     path = Path(first.removeprefix("tiny:F32 is "))
@@ -76,14 +76,14 @@ def test_failure_is_one_line_and_leaves_nothing(
 
 def test_hub_that_is_not_there_is_one_line(hub: HubServer, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    ran = run("pull", "tiny")
+    ran = run("pull", "tiny:F32")
     assert (ran.code, len(ran.err.splitlines())) == (1, 1)
     assert ran.err.startswith("localchat: owner/tiny/tiny.gguf could not be downloaded: ")
 
 
 def test_bad_content_is_named_with_its_place(hub: HubServer, run: Run) -> None:
     hub.files["owner/tiny", "tiny.gguf"].body = tiny_gguf(seed=9)
-    ran = run("pull", "tiny")
+    ran = run("pull", "tiny:F32")
     assert ran.code == 1
     assert ran.err.splitlines()[-1].startswith("localchat: tiny.gguf is not the file the Hub names: its SHA-256 is")
     assert Path(ran.err.split()[-1]).read_bytes() == tiny_gguf(seed=9)
@@ -91,10 +91,10 @@ def test_bad_content_is_named_with_its_place(hub: HubServer, run: Run) -> None:
 
 def test_broken_download_says_that_it_can_go_on(hub: HubServer, run: Run) -> None:
     hub.faults = [Fault(cut=1000), Fault(cut=0)]
-    ran = run("pull", "tiny")
+    ran = run("pull", "tiny:F32")
     assert ran.code == 1
     assert ran.err.splitlines()[-1].endswith("what has arrived is kept, so try again")
-    assert run("pull", "tiny").code == 0
+    assert run("pull", "tiny:F32").code == 0
     assert hub.sent == len(tiny_gguf())
 
 

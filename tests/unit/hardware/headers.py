@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from localchat.hardware import GgufHeader, LoadPlan, Machine, TensorInfo, plan_load
+from localchat.hardware.cpu import Cpu
 from localchat.hardware.header import Value
 from localchat.hardware.shape import ContextShape
 from localchat.settings import load_settings
 
 MIB, GIB = 1 << 20, 1 << 30
 
-HOME = Machine(cores=4, ram_total=16 * GIB, ram_available=12 * GIB)
+HOME = Machine(cores=4, ram_total=16 * GIB, ram_available=12 * GIB, cpu=Cpu("CPU", frozenset({"avx2"})))
 
 
 def model(

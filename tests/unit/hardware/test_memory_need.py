@@ -11,7 +11,7 @@ from localchat.hardware.graph import graph_bytes, state_bytes
 from localchat.hardware.need import MemoryModel, kv_bytes
 from localchat.hardware.shape import ContextShape
 
-from .headers import MIB, SMOLLM2, model, plan, shape
+from .headers import HOME, MIB, SMOLLM2, model, plan, shape
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_shared_embeddings_that_are_repacked_count_twice(kind: str, copies: int)
 
 @pytest.mark.parametrize("layers", range(34))
 def test_layers_that_fit_are_as_many_as_the_split_allows(layers: int) -> None:
-    memory = MemoryModel(model())
+    memory = MemoryModel(model(), HOME.cpu)
     exact = memory.split(shape(), layers)[1].total
     assert memory.layers_that_fit(shape(), exact) == layers
     assert memory.layers_that_fit(shape(), exact - 1) == max(0, layers - 1)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from localchat.errors import ConfigError, DoesNotFit, LocalchatError
 from localchat.hardware import GgufHeader, Gpu, Machine, MemoryNeed, TensorInfo, plan_load
 from localchat.hardware.header import Value
+from localchat.hardware.plan import ram_budget
 from localchat.settings import Settings
 
 from .headers import GIB, HOME, MIB, SMOLLM2, model, plan
@@ -81,6 +82,14 @@ def test_force_loads_what_does_not_fit() -> None:
     small = Machine(4, 4 * GIB, 3 * GIB)
     assert plan(model(), small, force=True).n_ctx == 512
     assert plan(model(), small, force=True, ctx_size=4096).n_ctx == 4096
+
+
+def test_memory_setting_caps_what_is_free() -> None:
+    assert ram_budget(HOME, 4 * GIB) == 4 * GIB
+    assert ram_budget(HOME, 64 * GIB) == ram_budget(HOME) == HOME.ram_available - 16 * GIB // 10
+    assert plan(model(), memory=6 * GIB).memory.total <= 6 * GIB
+    with pytest.raises(DoesNotFit, match=r"= 4\.5 GiB of RAM, and 4\.0 GiB can be had \(--memory is 4\.0 GiB\)"):
+        plan(model(), memory=4 * GIB)
 
 
 def test_more_context_than_was_trained_is_refused_whatever_is_forced() -> None:
