@@ -55,6 +55,7 @@ def command(
     for line in describe_machine(machine, settings, bandwidth):
         console.print(line, highlight=False, soft_wrap=True)
     console.print(_table(rows, chosen, bandwidth) if model is not None else _models(rows, bandwidth))
+    console.print("tokens/s: what reading the weights allows one sequence on an idle machine", highlight=False)
     if any(row.is_estimated for row in rows):
         console.print("≈ told from the number of parameters, as nobody has looked into the file", highlight=False)
 
