@@ -76,10 +76,11 @@ class Room:
                     for tenant in asked:
                         if tenant not in leaving:
                             tenant.let_stay()
-                    asked = leaving
                     self._bell.clear()
                     for tenant in leaving:
-                        tenant.ask_to_leave()
+                        if tenant not in asked:  # asking rings the bell: asking again would never get to wait
+                            tenant.ask_to_leave()
+                    asked = leaving
                     await self._bell.wait()
                 return True
             finally:
