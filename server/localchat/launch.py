@@ -9,7 +9,7 @@ from pathlib import Path
 from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
-from localchat.errors import ConfigError
+from localchat.errors import ConfigError, UnsupportedModel
 from localchat.fit import choose
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
@@ -54,6 +54,11 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
     choice, reason = choose(candidates, machine, settings)
     path = fetch(choice, settings.models_dir, progress)
     header = read_header(path)
+    if header.is_encoder_only:  # llama.cpp would decode it, and hand out logits that nothing has computed
+        raise UnsupportedModel(
+            f"{choice.spec.id} cannot run: it is an encoder ({header.architecture}), which writes no text",
+            param="model",
+        )
     plan = plan_load(header, machine, _sizes(settings, header))
     spec, family = choice.spec, registry.family(choice.spec)
     manner = Manner(
