@@ -21,6 +21,9 @@ FORMATS: dict[str, int] = {
 }
 """Format by llama.cpp's name → `enum llama_ftype`."""
 
+NEED_IMPORTANCE = frozenset({"IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "IQ3_XXS", "IQ3_XS", "Q2_K_S"})
+"""Formats that llama.cpp makes of most models only when told how much each column matters."""
+
 Importance = Mapping[str, NDArray[np.float32]]
 """Matrix → how much each of its columns matters, (columns,) or (matrices x columns,)."""
 
@@ -33,10 +36,12 @@ def quantize(
     threads: int,
     requantize: bool,
     importance: Importance | None = None,
+    metadata: Mapping[str, str | int] | None = None,
 ) -> None:
     """Write `source` in another format to `target`. Raises ConfigError, EngineError.
 
-    `requantize` allows a source that is quantized already, at the price of a second rounding.
+    `requantize` allows a source that is quantized already, at the price of a second rounding. `metadata` is added to
+    the file's own; texts may have 127 bytes.
     """
     library.start()
     check_format(format)
@@ -45,6 +50,8 @@ def quantize(
     rows = _native(importance) if importance else None
     if rows is not None:
         params.imatrix = ctypes.cast(rows, ctypes.POINTER(C.llama_model_imatrix_data))
+    notes = _overrides(metadata or {})
+    params.kv_overrides = ctypes.cast(notes, ctypes.POINTER(C.llama_model_kv_override))
     status = C.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params))
     if status:
         raise EngineError(f"llama.cpp could not turn {source.name} into {format} (status {status})")
@@ -64,4 +71,16 @@ def _native(importance: Importance) -> Any:
         assert values.flags.c_contiguous
         row.name, row.size = name.encode(), values.size
         row.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    return rows
+
+
+def _overrides(metadata: Mapping[str, str | int]) -> Any:
+    """Metadata as llama.cpp takes it, closed by an empty row."""
+    rows = (C.llama_model_kv_override * (len(metadata) + 1))()
+    for row, (key, value) in zip(rows, metadata.items(), strict=False):
+        row.key = key.encode()
+        if isinstance(value, int):
+            row.tag, row.value.val_i64 = C.LLAMA_KV_OVERRIDE_TYPE_INT, value
+        else:
+            row.tag, row.value.val_str = C.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()[:127]
     return rows
