@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("localchat.cli.chat", "Talk to a model in the terminal."),
     "fit": ("localchat.cli.fit", "Show which models, or which quants of one, fit on this machine."),
     "list": ("localchat.cli.list", "List the models that localchat knows."),
+    "show": ("localchat.cli.show", "Show everything that is known of a model, its license first."),
     "pull": ("localchat.cli.pull", "Fetch models, and check them."),
     "verify": ("localchat.cli.verify", "Check installed files: their hash, and the structure of their header."),
     "rm": ("localchat.cli.rm", "Remove installed models."),
