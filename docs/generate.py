@@ -105,8 +105,6 @@ def _formats(spec: ModelSpec) -> str:
 def _runs(spec: ModelSpec) -> str:
     if spec.unsupported:
         return f"no: {spec.unsupported}"
-    if spec.architecture == "t5":
-        return "not yet: encoder-decoder"
     return "convert" if all(quant.source.kind == "convert" for quant in spec.quants) else "yes"
 
 

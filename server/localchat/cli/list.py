@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,8 @@ from localchat.hub.installed import find
 from localchat.registry import Choice, ModelSpec, Registry, load_registry
 from localchat.registry.license import check_commercial
 from localchat.settings import Settings, load_settings
+
+_PIPE_WIDTH = 240
 
 
 def command(
@@ -88,7 +91,8 @@ def _print(shown: list[ModelSpec], here: dict[str, list[str]]) -> None:
             runs(spec),
         ]
         table.add_row(*row, " ".join(here.get(spec.id, [])))
-    Console().print(table)
+    # What is not a terminal has no width, and a program that reads rows wants them whole.
+    Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH).print(table)
 
 
 def _is_allowed(spec: ModelSpec) -> bool:
