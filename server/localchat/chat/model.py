@@ -78,7 +78,9 @@ class ChatModel:
         prompt = self.render(messages, continue_final=continue_final)
         limit = self._manner.max_tokens if options.max_tokens is None else options.max_tokens
         options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops))
-        return self._start([prompt], params, options, param="messages")
+        template = self._manner.template
+        lead = template.reply_lead if template and not continue_final else ""
+        return self._start([prompt], params, options, param="messages", lead=lead)
 
     def complete(self, prompts: Sequence[str | list[int]], params: SamplingParams, options: Options) -> Generation:
         """Start continuing prompts, `n` times each: the sequences are those of the first prompt, then the next."""
@@ -91,6 +93,7 @@ class ChatModel:
         options: Options,
         *,
         param: str,
+        lead: str = "",
     ) -> Generation:
         return self.worker.submit(
             Submit(
@@ -99,6 +102,7 @@ class ChatModel:
                 params=_choice_params(params, choice),
                 max_tokens=options.max_tokens,
                 stops=options.stops,
+                lead=lead,
                 parse_special=True,
                 logprobs=options.logprobs,
                 prompt_logprobs=options.prompt_logprobs,

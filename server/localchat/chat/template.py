@@ -25,6 +25,8 @@ class ChatTemplate:
         if _PROBE not in self.render([Message(role="user", content=_PROBE)]):
             raise TemplateError("the chat template leaves out what the user says")
         self._knows_system = self._writes_system()
+        self.reply_lead = self._find_reply_lead()
+        """The white space between a prompt and the model's words, which the model writes itself."""
 
     def render(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
         """The prompt up to where the assistant speaks, or goes on speaking if `continue_final`.
@@ -44,6 +46,15 @@ class ChatTemplate:
             tools=None,
         )
         return _cut_at_mark(text) if continue_final else text
+
+    def _find_reply_lead(self) -> str:
+        question, answer = Message(role="user", content=_PROBE), Message(role="assistant", content=_PROBE)
+        try:
+            open_, closed = self.render([question]), self.render([question, answer], continue_final=True)
+        except TemplateError:
+            return ""
+        lead = closed[len(open_) : -len(_PROBE)] if closed.startswith(open_) and closed.endswith(_PROBE) else ""
+        return lead if lead.isspace() else ""
 
     def _writes_system(self) -> bool:
         conversation = [Message(role="system", content=_SYSTEM_PROBE), Message(role="user", content=_PROBE)]

@@ -11,12 +11,14 @@ class Detokenizer:
 
     What it has returned never needs taking back: it holds back the bytes of an unfinished character, and the end
     of the text while that may become a stop string. Bytes that are no UTF-8 become U+FFFD.
-    The stop that ends first ends the text, whatever pieces the text came in.
+    The stop that ends first ends the text, whatever pieces the text came in. What the text has of `lead` at its
+    beginning belongs to the prompt's format, and is left out.
     """
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    def __init__(self, stops: Sequence[str] = (), lead: str = "") -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stops = tuple(stops)
+        self._lead = lead
         self._held = ""
         self.stopped = False
 
@@ -30,7 +32,17 @@ class Detokenizer:
         text, self._held = text + self._held, ""
         return text
 
+    def _without_lead(self, new: str) -> str:
+        while new and self._lead:
+            if new[0] != self._lead[0]:
+                self._lead = ""
+                break
+            new, self._lead = new[1:], self._lead[1:]
+        return new
+
     def _release(self, new: str) -> str:
+        if self._lead:
+            new = self._without_lead(new)
         if not self._stops or self.stopped:
             return "" if self.stopped else new
         text = self._held + new

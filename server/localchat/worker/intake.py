@@ -101,7 +101,7 @@ class Intake:
             tokens,
             max_tokens=room if message.max_tokens is None else min(room, message.max_tokens),
             sampler=sampler,
-            detokenizer=Detokenizer(message.stops),
+            detokenizer=Detokenizer(message.stops, message.lead),
             source=source,
             stop_tokens=self._stop_tokens(message.stops),
             logprobs=message.logprobs,

@@ -48,6 +48,8 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     prompt_logprobs: bool = False
     param: str = "messages"
     """The request's field that errors about the prompt name."""
+    lead: str = ""
+    """What of this the answer begins with belongs to the prompt's format."""
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):

@@ -170,3 +170,8 @@ def test_family_that_was_not_verified_says_why(name: str) -> None:
     family = FAMILIES[name]
     assert family.verified or family.note
     assert family.evidence or not family.verified
+
+
+@pytest.mark.parametrize(("family", "lead"), [("vicuna-v1.1", " "), ("mpt-chatml", ""), ("starchat", "\n")])
+def test_white_space_that_the_model_writes_itself_is_known(family: str, lead: str) -> None:
+    assert ChatTemplate(load_registry().templates[family].jinja).reply_lead == lead

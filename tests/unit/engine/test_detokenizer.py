@@ -159,3 +159,13 @@ def test_stop_of_several_bytes_is_found_across_pieces(stop: str) -> None:
     pieces = [bytes([byte]) for byte in f"vor{stop}nach".encode()]
     assert run(detokenizer, pieces) == "vor"
     assert detokenizer.stopped
+
+
+@pytest.mark.parametrize(
+    ("lead", "text", "shown"),
+    [(" ", " Hello", "Hello"), (" ", "Hello", "Hello"), (" ", "  Hi", " Hi"), ("\n", "\nHi", "Hi"), (" ", " ", "")],
+)
+def test_lead_of_the_format_is_no_part_of_the_text(lead: str, text: str, shown: str) -> None:
+    for pieces in ([text.encode()], [letter.encode() for letter in text]):
+        detokenizer = Detokenizer((), lead)
+        assert "".join(detokenizer.push(piece) for piece in pieces) + detokenizer.finish() == shown
