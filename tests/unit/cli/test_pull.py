@@ -59,7 +59,10 @@ def test_reference_to_the_hub_and_own_file(hub: HubServer, run: Run, tmp_path: P
         ("hf:owner/tiny/tiny.gguf@v9", "owner/tiny has no revision v9"),
         ("hf:owner/tiny", "hf:owner/tiny is not of the form"),
         ("nothing", "no model is called 'nothing'"),
-        ("raw", "raw: no GGUF of it is published, only the checkpoint owner/raw; `localchat quantize raw --to Q4_K_M`"),
+        (
+            "raw",
+            "raw: no GGUF of it is published, only the checkpoint owner/raw; `localchat quantize FOLDER",
+        ),
     ],
 )
 def test_failure_is_one_line_and_leaves_nothing(
