@@ -48,6 +48,7 @@ class ModelPool:
         for launch in launches:
             self._add_named(launch)
         self._named = dict(self._entries)
+        self._aliases: dict[str, str] = {}
         self._aliases = self._checked_aliases()
 
     @property
@@ -160,7 +161,9 @@ class ModelPool:
         names = [*self._entries, *self._aliases]
         near = get_close_matches(name, names, n=1)
         meant = f"; did you mean {near[0]}?" if near else ";"
-        return f"no model {name!r} is served here{meant} these are: {', '.join(names)}"
+        known = any(spec.id == name.partition(":")[0] for spec in self._registry.models)
+        hint = " (the registry has it: start the server with --on-demand)" if known else ""
+        return f"no model {name!r} is served here{hint}{meant} these are: {', '.join(names)}"
 
     def _checked_aliases(self) -> dict[str, str]:
         """The registry's aliases and the settings', as far as they lead anywhere. Raises ConfigError."""
@@ -169,18 +172,18 @@ class ModelPool:
             name, equals, id = text.partition("=")
             if not (name and equals and id):
                 raise ConfigError(f"--alias {text}: it has the form NAME=MODEL")
-            if not self._leads_somewhere(id):
-                raise ConfigError(f"--alias {text}: {self._not_served(id)}")
-            aliases[name] = id
+            try:
+                aliases[name] = self.find(id).id
+            except LocalchatError as error:
+                raise ConfigError(f"--alias {text}: {error}") from None
         return {name: id for name, id in aliases.items() if name not in self._entries}
 
     def _leads_somewhere(self, id: str) -> bool:
-        if id in self._entries or self._served_as(id):
-            return True
         try:
-            return self._settings.on_demand and self._registry.find(id.partition(":")[0]) is not None
+            self.find(id)
         except LocalchatError:
             return False
+        return True
 
 
 def _call_later(seconds: float, callback: Callable[..., None], *arguments: object) -> asyncio.TimerHandle:

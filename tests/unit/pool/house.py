@@ -47,7 +47,7 @@ class Script:
     """What the scripted worker is told to load."""
     failures: dict[str, LocalchatError] = field(default_factory=dict)
     prepared: list[str] = field(default_factory=list)
-    gate: Callable[[], None] = field(default=lambda: None)
+    gate: Callable[[], object] = field(default=lambda: None)
     """Called in the thread that prepares."""
 
 
