@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,27 @@ def test_cap_that_holds_one_model_serves_two_in_turn(start: Start) -> None:
         for id, other in (("free", "gift"), ("gift", "free"), ("free", "gift")):
             assert ask(client, id) == id
             assert (state(server, id), state(server, other)) == ("ready", "unloaded")
+
+
+def test_stream_is_complete_although_its_models_memory_is_wanted(start: Start) -> None:
+    server = start("--model", "free", "--on-demand", "--memory", "80M")
+    messages: Any = [{"role": "user", "content": "Hi"}]
+    with server.sdk() as client, ThreadPoolExecutor(1) as pool:
+        stream = client.chat.completions.create(
+            model="free",
+            messages=messages,
+            max_tokens=450,
+            extra_body={"ignore_eos": True},
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        with stream as chunks:
+            next(iter(chunks))
+            asked = pool.submit(ask, client, "gift")
+            *_, last = chunks
+        assert last.usage
+        assert last.usage.completion_tokens == 450
+        assert asked.result(30) == "gift"
 
 
 def test_model_too_large_for_the_cap_is_refused_with_the_sum(tmp_path: Path, registry: Path) -> None:
