@@ -17,10 +17,11 @@ from pathlib import Path
 import psutil
 
 from localchat.hardware import MemoryNeed, plan_load, probe, read_header
+from localchat.launch import load_request
 from localchat.sampling_params import SamplingParams
 from localchat.settings import Settings
 from localchat.worker.client import WorkerClient
-from localchat.worker.messages import Load, Submit
+from localchat.worker.messages import Submit
 
 MIB = 1 << 20
 
@@ -43,22 +44,7 @@ async def measure(path: Path, settings: Settings) -> Measured:
     """Load a file in a worker, fill its context, and look."""
     header = read_header(path)
     plan = plan_load(header, probe(), settings)
-    load = Load(
-        path=str(path),
-        n_ctx=plan.n_ctx,
-        parallel=plan.parallel,
-        batch_size=plan.batch,
-        ubatch_size=plan.ubatch,
-        threads=plan.threads,
-        gpu_layers=plan.gpu_layers,
-        kv_type=plan.kv_type,
-        kv_unified=plan.kv_unified,
-        flash_attn=plan.flash_attn,
-        mmap=settings.mmap,
-        queue_size=settings.queue_size,
-        outputs=plan.outputs,
-    )
-    worker = await WorkerClient.start(load)
+    worker = await WorkerClient.start(load_request(path, plan, settings))
     try:
         tokens = range(header.vocab_size)
         chance = random.Random(0)

@@ -60,10 +60,11 @@ def embedded_q4_0() -> Path:
         from localchat.hub.progress import TerminalProgress  # noqa: PLC0415
         from localchat.registry import load_registry  # noqa: PLC0415
         from localchat.settings import load_settings  # noqa: PLC0415
-        from localchat_quantize.requantize import requantize  # noqa: PLC0415
+        from localchat_quantize.pipeline import requantize  # noqa: PLC0415
 
         choice = load_registry(None).resolve("smollm2-135m-instruct")
-        requantize(fetch(choice, load_settings().models_dir, TerminalProgress()), "Q4_0", target)
+        source = fetch(choice, load_settings().models_dir, TerminalProgress())
+        requantize(source, "Q4_0", target, TerminalProgress())
     return target
 
 

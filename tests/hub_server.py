@@ -15,6 +15,7 @@ import random
 import re
 import struct
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -169,7 +170,7 @@ class _Server(ThreadingHTTPServer):
         """A client that was killed in the middle is no news."""
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(BaseHTTPRequestHandler, ABC):
     @property
     def hub(self) -> HubServer:
         assert isinstance(self.server, _Server)
@@ -187,8 +188,9 @@ class _Handler(BaseHTTPRequestHandler):
         with suppress(ConnectionError):
             self.respond()
 
+    @abstractmethod
     def respond(self) -> None:
-        raise NotImplementedError
+        """Answer the request that `self` is."""
 
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from localchat.errors import ConfigError
-from localchat.hardware import read_header
+from localchat.hardware import probe, read_header
 from localchat.hub.progress import Progress, phase
 from localchat.hub.store import check_room
 from localchat.llama.quantize import NEED_IMPORTANCE, Importance, check_format, quantize
@@ -101,12 +101,12 @@ def _make(
     source: Path,
     format: str,
     importance: Importance | None,
-    notes: dict[str, str | int],
+    notes: Mapping[str, str | int],
     progress: Progress,
 ) -> Path:
     target = _target(job, format)
-    part = target.with_name(f"{target.name}.part")
     check_room(target.name, job.output, source.stat().st_size)
+    part = target.with_name(f"{target.name}.part")
     try:
         with phase(progress, f"writing {target.name}", None):
             quantize(
@@ -122,3 +122,12 @@ def _make(
     finally:
         part.unlink(missing_ok=True)
     return target
+
+
+def requantize(source: Path, format: str, target: Path, progress: Progress) -> None:
+    """Write one GGUF file in another format, for measurements; `target` is NAME.FORMAT.gguf."""
+    name = target.name.removesuffix(f".{format}.gguf")
+    targets, threads = [format], probe().cores
+    run(
+        Job(source=source, name=name, targets=targets, output=target.parent, threads=threads, requantize=True), progress
+    )

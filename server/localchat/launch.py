@@ -68,7 +68,21 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
         stops=(*(family.stop if family else ()), *spec.stop),
         is_base=spec.template == NO_TEMPLATE,
     )
-    load = Load(
+    return Launch(
+        name=model,
+        choice=choice,
+        path=path,
+        plan=plan,
+        manner=manner,
+        load=load_request(path, plan, settings, adds_bos=_adds_bos(registry, choice)),
+        fingerprint=_fingerprint(choice, path),
+        reason=reason,
+    )
+
+
+def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bool | None = None) -> Load:
+    """What a worker is told to load."""
+    return Load(
         path=str(path),
         n_ctx=plan.n_ctx,
         parallel=plan.parallel,
@@ -82,17 +96,7 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
         mmap=settings.mmap,
         queue_size=settings.queue_size,
         outputs=plan.outputs,
-        add_bos=_adds_bos(registry, choice),
-    )
-    return Launch(
-        name=model,
-        choice=choice,
-        path=path,
-        plan=plan,
-        manner=manner,
-        load=load,
-        fingerprint=_fingerprint(choice, path),
-        reason=reason,
+        add_bos=adds_bos,
     )
 
 

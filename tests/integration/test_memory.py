@@ -17,7 +17,7 @@ from localchat.sampling_params import SamplingParams
 from localchat.settings import load_settings
 from localchat.worker.client import WorkerClient
 from localchat.worker.messages import Submit
-from localchat_quantize.requantize import requantize
+from localchat_quantize.pipeline import requantize
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems count mapped pages in other ways")
 
@@ -55,7 +55,7 @@ async def test_estimate_is_within_a_tenth_of_the_resident_set(
     if quant != "Q4_1":
         path = tmp_path_factory.getbasetemp() / f"embedded.{quant}.gguf"
         if not path.exists():
-            requantize(embedded_model_path, quant, path)
+            requantize(embedded_model_path, quant, path, SilentProgress())
     # One thread, because several would wait for each other on a busy machine.
     settings = load_settings(ctx_size=512, parallel=2, threads=1, mmap=mmap, force=True)
     launch = prepare(str(path), settings, load_registry(), probe(), SilentProgress())

@@ -25,8 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "du": ("localchat.cli.du", "Show what is installed, how large it is, and where."),
     "doctor": ("localchat.cli.doctor", "Check that an installed model is prompted as its authors meant."),
     "health": ("localchat.cli.health", "Ask a running server whether it is alive; the exit code tells."),
-    "quantize": ("localchat.cli.quantize", "Turn a checkpoint into GGUF files."),
-    "requantize": ("localchat.cli.requantize", "Turn a GGUF file into one of another format."),
+    "quantize": ("localchat.cli.quantize", "Turn a checkpoint, or a GGUF file, into GGUF files of other formats."),
 }
 """Name → module that holds it as `command`, and what it does."""
 

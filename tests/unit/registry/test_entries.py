@@ -156,3 +156,10 @@ def test_what_is_converted_names_its_checkpoint(models: tuple[ModelSpec, ...]) -
 
 def test_notes_are_single_lines(models: tuple[ModelSpec, ...]) -> None:
     assert [spec.id for spec in models if spec.note is not None and ("\n" in spec.note or not spec.note)] == []
+
+
+@pytest.mark.parametrize("id", ["oasst-sft-6-llama-30b", "oasst-sft-7-llama-30b", "oasst-falcon-40b-sft-top1-560"])
+def test_openassistant_answers_as_its_demo_did(id: str) -> None:
+    sampling = load_registry().find(id).sampling
+    wanted = (0.8, 0.9, 1.2, 1024)
+    assert (sampling.temperature, sampling.top_p, sampling.repeat_penalty, sampling.max_tokens) == wanted
