@@ -100,13 +100,20 @@ def best(rows: Iterable[FitRow]) -> FitRow | None:
     return min(modest or fitting, key=_preference, default=None)
 
 
+def keep(candidates: Sequence[Choice], machine: Machine, settings: Settings) -> Decision | None:
+    """The best installed quant that fits, where there is a choice: nobody wants a download for some free memory."""
+    here = _installed(candidates, settings) if len(candidates) > 1 else []
+    row = best(fit_rows(here, machine, settings)) if here else None
+    return Decision(row.choice, "it is installed and fits") if row else None
+
+
 def choose(candidates: Sequence[Choice], machine: Machine, settings: Settings) -> Decision:
     """The quant to serve. Raises DoesNotFit unless forced. A single candidate is taken unseen."""
     if len(candidates) == 1:
         return Decision(candidates[0])
-    here = [choice for choice in candidates if find(choice, settings.models_dir)]
-    if here and (row := best(fit_rows(here, machine, settings))):
-        return Decision(row.choice, "it is installed and fits")
+    if kept := keep(candidates, machine, settings):
+        return kept
+    here = _installed(candidates, settings)
     published = [choice for choice in candidates if choice in here or choice.quant.source.kind != "convert"]
     rows = fit_rows(published or candidates, machine, settings, network=True)
     if not rows:
@@ -122,6 +129,10 @@ def choose(candidates: Sequence[Choice], machine: Machine, settings: Settings) -
         f" be had. Use a smaller --ctx-size (it is {smallest.plan.n_ctx}), --parallel (it is {smallest.plan.parallel}),"
         " another model (`localchat fit` shows those that fit), or --force."
     )
+
+
+def _installed(candidates: Sequence[Choice], settings: Settings) -> list[Choice]:
+    return [choice for choice in candidates if find(choice, settings.models_dir)]
 
 
 def _preference(row: FitRow) -> tuple[bool, bool, bool, int]:

@@ -10,7 +10,7 @@ from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
 from localchat.errors import ConfigError, UnsupportedModel
-from localchat.fit import choose
+from localchat.fit import choose, keep
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress
@@ -42,8 +42,18 @@ class Launch:
         return self.choice.spec.id
 
 
-def prepare(model: str, settings: Settings, registry: Registry, machine: Machine, progress: Progress) -> Launch:
+def prepare(
+    model: str,
+    settings: Settings,
+    registry: Registry,
+    machine: Machine,
+    progress: Progress,
+    whole: Machine | None = None,
+) -> Launch:
     """Find, fetch and check a model by its name, and plan how to load it.
+
+    Where `machine` is a share of one, `whole` is all of it: an installed quant that fits there is not given up for one
+    that would have to be fetched.
 
     Raises whatever of the error tree stands in the way: ModelNotFound, UnsupportedModel, LicenseForbids, WeightsError,
     TemplateError, DoesNotFit.
@@ -51,7 +61,8 @@ def prepare(model: str, settings: Settings, registry: Registry, machine: Machine
     candidates = registry.candidates(model)
     if settings.commercial:
         check_commercial(candidates[0].spec)
-    choice, reason = choose(candidates, machine, settings)
+    kept = keep(candidates, whole, settings) if whole else None
+    choice, reason = kept or choose(candidates, machine, settings)
     path = fetch(choice, settings.models_dir, progress)
     header = read_header(path)
     if header.is_encoder_only:  # llama.cpp would decode it, and hand out logits that nothing has computed

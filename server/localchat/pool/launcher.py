@@ -60,5 +60,5 @@ class Launcher:
         return self._prepare(name, progress, self._most)
 
     def _prepare(self, name: str, progress: Progress, room: int) -> Launch:
-        machine = replace(self._look(), ram_available=room + self._kept_back)
-        return prepare(name, self.settings, self.registry, machine, progress)
+        share, whole = (replace(self._look(), ram_available=ram + self._kept_back) for ram in (room, self._most))
+        return prepare(name, self.settings, self.registry, share, progress, whole)
