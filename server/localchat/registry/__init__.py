@@ -2,6 +2,6 @@
 
 from localchat.registry.catalog import Registry, load_registry
 from localchat.registry.choice import Choice
-from localchat.registry.spec import FROM_FILE, ModelSpec, Quant, TemplateFamily
+from localchat.registry.spec import FROM_FILE, Measured, ModelSpec, Quant, TemplateFamily
 
-__all__ = ["FROM_FILE", "Choice", "ModelSpec", "Quant", "Registry", "TemplateFamily", "load_registry"]
+__all__ = ["FROM_FILE", "Choice", "Measured", "ModelSpec", "Quant", "Registry", "TemplateFamily", "load_registry"]

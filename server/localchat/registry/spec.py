@@ -66,6 +66,31 @@ class ConvertSource(_Entry):
 Source = Annotated[WheelSource | HubSource | UrlSource | PathSource | ConvertSource, Field(discriminator="kind")]
 
 
+class Measured(_Entry):
+    """What was measured of one file of weights; `localchat quantize` writes it.
+
+    The original is compared with nothing, and what predicts no next token has only sizes and speeds.
+    """
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    size: int = Field(gt=0, description="Bytes.")
+    bits_per_weight: float = Field(gt=0)
+    perplexity: float | None = Field(None, gt=0, description="On `text`.")
+    kl_mean: float | None = Field(None, ge=0, description="Mean KL divergence from `reference`, in nats.")
+    kl_p99: float | None = Field(None, ge=0, description="What 99 % of the tokens' divergences are below.")
+    top1: float | None = Field(None, ge=0, le=1, description="Part of the tokens that `reference` prefers as well.")
+    prompt_speed: float | None = Field(None, gt=0, description="Tokens of a prompt read in a second.")
+    decode_speed: float | None = Field(None, gt=0, description="Tokens written in a second.")
+    peak_rss: int | None = Field(None, gt=0, description="Bytes of memory, at most.")
+    tokens: int | None = Field(None, gt=0, description="Tokens scored.")
+    threads: int | None = Field(None, gt=0)
+    text: str | None = Field(None, description="Name of the text.")
+    reference: str | None = Field(None, description="Format of the original, as in F16.")
+    machine: str | None = Field(None, description="The CPU.")
+    imatrix: bool = Field(False, description="Whether it was quantized by an importance matrix.")
+
+
 class Quant(_Entry):
     """One file of weights."""
 
@@ -74,6 +99,7 @@ class Quant(_Entry):
     size: int | None = Field(None, gt=0, description="Bytes; checked.")
     size_gb: float | None = Field(None, gt=0, description="As the file's page rounds it, in 10^9 bytes; not checked.")
     sha256: str | None = Field(None, pattern=r"^[0-9a-f]{64}$")
+    measured: Measured | None = None
 
     @property
     def about_bytes(self) -> int | None:
