@@ -12,8 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from localchat.cli.list import as_object, installed_quants
+from localchat.hardware.need import readable
 from localchat.hub.installed import find
-from localchat.registry import Choice, ModelSpec, load_registry
+from localchat.registry import Choice, Measured, ModelSpec, load_registry
 from localchat.settings import load_settings
 
 
@@ -78,4 +79,21 @@ def _quant_line(choice: Choice, models_dir: Path) -> str:
     origin = " ".join(str(value) for name, value in source.items())
     path = find(choice, models_dir)
     known = [size, origin, f"SHA-256 {quant.sha256}" if quant.sha256 else "", f"installed: {path}" if path else ""]
-    return "; ".join(filter(None, known))
+    return "; ".join([*filter(None, known), *(_figures(quant.measured) if quant.measured else ())])
+
+
+def _figures(measured: Measured) -> Iterator[str]:
+    yield f"{measured.bits_per_weight:.2f} bits a weight"
+    if measured.perplexity is not None:
+        yield f"perplexity {measured.perplexity:.4g}"
+    if measured.kl_mean is not None:
+        yield f"KL divergence {measured.kl_mean:.3g} from {measured.reference or 'the original'}"
+    if measured.top1 is not None:
+        yield f"same top token {measured.top1:.1%}"
+    for name, speed in (("prompt", measured.prompt_speed), ("decode", measured.decode_speed)):
+        if speed is not None:
+            yield f"{name} {speed:.3g} tokens/s"
+    if measured.peak_rss is not None:
+        yield f"at most {readable(measured.peak_rss)} of RAM"
+    if measured.machine is not None:
+        yield f"measured on {measured.machine}"

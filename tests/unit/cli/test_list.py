@@ -100,6 +100,44 @@ def test_every_entry_can_be_shown(capsys: pytest.CaptureFixture[str], tmp_path: 
         assert entry["id"] == spec.id
 
 
+MEASURED = """
+[[model]]
+id = "m"
+title = "M"
+source = { kind = "url", url = "http://host/m" }
+
+[[model.quant]]
+name = "F16"
+measured = { size = 2_000, bits_per_weight = 16, perplexity = 20.04 }
+
+[[model.quant]]
+name = "Q4_0"
+
+[model.quant.measured]
+size = 600
+bits_per_weight = 4.64
+perplexity = 21.5
+kl_mean = 0.0312
+top1 = 0.891
+decode_speed = 61.5
+peak_rss = 188_743_680
+reference = "F16"
+machine = "Some CPU"
+"""
+
+
+def test_measured_figures_are_shown(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    file = tmp_path / "registry.toml"
+    file.write_text(MEASURED)
+    shown = " ".join(run(capsys, "show", "m", "--registry", str(file)).split())
+    assert "16.00 bits a weight; perplexity 20.04 quant Q4_0" in shown
+    assert "4.64 bits a weight; perplexity 21.5; KL divergence 0.0312 from F16; same top token 89.1%" in shown
+    assert "decode 61.5 tokens/s; at most 180 MiB of RAM; measured on Some CPU" in shown
+    f16, q4 = objects(capsys, "--registry", str(file))["m"]["quant"]
+    assert (f16["measured"]["perplexity"], q4["measured"]["top1"]) == (20.04, 0.891)
+    assert "kl_mean" not in f16["measured"]
+
+
 def test_unknown_model_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["show", "mpt-7b-cat"])
