@@ -4,13 +4,15 @@
         hub.add("owner/tiny", "tiny.gguf", content)
         hub.faults = [Fault(cut=1000), Fault(status=500)]
 
-For a file of a revision it tells commit, SHA-256 and size, and redirects to the content network, on another port.
+It lists the files of a repository. For a file of a revision it tells commit, SHA-256 and size, and redirects to the
+content network, on another port; a regular file, as small ones are on the Hub, it sends itself, named by git's hash.
 Each request for content takes the next fault, if one is left.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 import re
 import struct
@@ -65,6 +67,7 @@ class Stored:
     body: bytes
     etag: str
     size: int
+    is_regular: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,12 @@ class HubServer:
         sha256 = hashlib.sha256(body).hexdigest()
         stored = Stored(body, sha256 if etag is None else etag, len(body) if size is None else size)
         self.files[repo, file] = stored
+        return stored
+
+    def add_regular(self, repo: str, file: str, body: bytes) -> Stored:
+        """Publish a file as git holds it."""
+        etag = hashlib.sha1(b"blob %d\0" % len(body) + body, usedforsecurity=False).hexdigest()
+        self.files[repo, file] = stored = Stored(body, etag, len(body), is_regular=True)
         return stored
 
     def serve(self, name: str, body: bytes) -> str:
@@ -206,7 +215,7 @@ class _Handler(BaseHTTPRequestHandler, ABC):
     def content(self, body: bytes, etag: str, more: dict[str, str]) -> None:
         """Send a body, or the range of it that was asked for, as the next fault allows."""
         hub = self.hub
-        fault = hub.always or hub.take_fault(hub.faults)
+        fault = Fault() if self.command == "HEAD" else hub.always or hub.take_fault(hub.faults)
         if fault.status is not None:
             return self.answer(fault.status, fault.headers, b"no")
         if fault.page:
@@ -260,34 +269,53 @@ def _pieces(body: bytes, fault: Fault) -> Iterator[bytes]:
 
 
 class _HubHandler(_Handler):
-    """`/owner/repo/resolve/REVISION/FILE`."""
+    """`/owner/repo/resolve/REVISION/FILE` and `/api/models/owner/repo/revision/REVISION`."""
 
     def respond(self) -> None:
-        hub = self.hub
-        repo, _, rest = unquote(self.path).removeprefix("/").partition("/resolve/")
+        hub, path = self.hub, unquote(self.path.partition("?")[0])
+        is_list = path.startswith("/api/models/")
+        repo, _, rest = (
+            path.removeprefix("/api/models" if is_list else "")
+            .removeprefix("/")
+            .partition("/revision/" if is_list else "/resolve/")
+        )
         revision, _, file = rest.partition("/")
-        fault = hub.take_fault(hub.asks_faults) if self.command == "HEAD" else Fault()
+        fault = hub.take_fault(hub.asks_faults) if is_list or self.command == "HEAD" else Fault()
         if fault.page:
             self.answer(200, {"Content-Type": "text/html"}, PAGE)
         elif fault.status is not None:
             self.answer(fault.status, fault.headers)
-        elif repo in hub.refusals and self.headers["Authorization"] != f"Bearer {TOKEN}":
-            self.answer(*hub.refusals[repo])
+        elif refusal := self.refusal(repo, is_list):
+            self.answer(*refusal)
         elif repo in hub.renamed:
-            self.answer(307, {"Location": f"/{hub.renamed[repo]}/resolve/{rest}"})
+            self.answer(307, {"Location": path.replace(f"/{repo}/", f"/{hub.renamed[repo]}/", 1)})
         elif not any(known == repo for known, _ in hub.files):
             self.answer(*MISSING)
         elif revision not in ("main", hub.commit):
             self.answer(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
+        elif is_list:
+            self.answer(200, {"Content-Type": "application/json"}, self.listing(repo))
         elif (stored := hub.files.get((repo, file))) is None:
             self.answer(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": hub.commit})
         else:
             self.found(stored)
 
+    def refusal(self, repo: str, is_list: bool) -> tuple[int, dict[str, str]] | None:
+        refusal = self.hub.refusals.get(repo)
+        if self.headers["Authorization"] == f"Bearer {TOKEN}" or (is_list and refusal == GATED):
+            return None  # what a gated repository holds may be seen, only not read
+        return refusal
+
+    def listing(self, repo: str) -> bytes:
+        files = [
+            {"rfilename": file, "size": stored.size} for (of, file), stored in self.hub.files.items() if of == repo
+        ]
+        return json.dumps({"id": repo, "sha": self.hub.commit, "siblings": files}).encode()
+
     def found(self, stored: Stored) -> None:
         hub = self.hub
         commit = {"X-Repo-Commit": hub.commit}
-        if not hub.knows_redirects:
+        if not hub.knows_redirects or stored.is_regular:
             self.content(stored.body, stored.etag, commit)
             return
         place = next(index for index, one in enumerate(hub.files.values()) if one is stored)

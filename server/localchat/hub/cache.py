@@ -17,7 +17,6 @@ from huggingface_hub.file_download import are_symlinks_supported, repo_folder_na
 
 from localchat.hub.quarantine import quarantined
 from localchat.hub.store import Slot
-from localchat.registry import Choice
 from localchat.registry.spec import HubSource
 
 PART = ".localchat.incomplete"
@@ -42,13 +41,28 @@ def cached(source: HubSource) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def slot_of(choice: Choice, source: HubSource, etag: str, commit: str) -> Slot:
+def snapshot_folder(repo: str, commit: str) -> Path:
+    """Where the files of a commit have their names."""
+    return repo_folder(repo) / "snapshots" / commit
+
+
+def remember(repo: str, revision: str, commit: str) -> None:
+    """Note which commit a branch or tag is at, so that it is found by that name without the Hub."""
+    ref = repo_folder(repo) / "refs" / revision
+    if revision == commit or (ref.is_file() and ref.read_text(encoding="utf-8") == commit):
+        return
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    draft = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
+    draft.write_text(commit, encoding="utf-8")
+    os.replace(draft, ref)
+
+
+def slot_of(label: str, source: HubSource, etag: str, commit: str) -> Slot:
     """Where a file belongs of which the Hub says this."""
-    folder = repo_folder(source.repo)
-    path = folder / "blobs" / etag
+    path = repo_folder(source.repo) / "blobs" / etag
     if not are_symlinks_supported(root()):  # the library would copy a blob to its other name
-        path = folder / "snapshots" / commit / Path(*source.file.split("/"))
-    return Slot(f"{choice.spec.id} {choice.quant.name}", choice.quant, path, path.with_name(path.name + PART))
+        path = snapshot_folder(source.repo, commit) / Path(*source.file.split("/"))
+    return Slot(label, path, path.with_name(path.name + PART))
 
 
 def lock_of(source: HubSource, etag: str) -> Path:

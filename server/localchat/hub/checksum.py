@@ -1,4 +1,4 @@
-"""What a file must pass before it is used: its SHA-256, its size, and the structure of a GGUF.
+"""What a file must pass before it is used: its SHA-256 and its size.
 
 Every pass over a file also hashes its blocks, so that a file which is damaged later can be mended where it is bad.
 """
@@ -11,16 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from localchat.errors import ChecksumMismatch, NotGguf
-from localchat.hardware import read_header
-from localchat.hardware.limits import check_vocabulary
+from localchat.errors import ChecksumMismatch
 from localchat.hub.progress import Progress
 
 BLOCK = 16 << 20
 
 _CHUNK = 1 << 20
-_MAGIC = b"GGUF"
-_PAGES = (b"<!do", b"<htm", b"<?xm", b"<hea")
 
 
 @dataclass(frozen=True)
@@ -105,29 +101,3 @@ def check_size(name: str, actual: int, expected: int | None, namer: str = "the r
     """ChecksumMismatch if another size is expected."""
     if expected is not None and actual != expected:
         raise ChecksumMismatch(f"{name} is not the file {namer} names: it has {actual} bytes, expected {expected}")
-
-
-def check_start(head: bytes, name: str) -> None:
-    """NotGguf unless a content begins as a GGUF does."""
-    if head[: len(_MAGIC)] == _MAGIC[: len(head)]:
-        return
-    found = f"{name} is not a GGUF file: it begins with {head[: len(_MAGIC)]!r} instead of {_MAGIC!r}"
-    is_page = head[: len(_MAGIC)].lower() in _PAGES
-    raise NotGguf(f"{found}; it is a web page, perhaps of a proxy or a login in between" if is_page else found)
-
-
-def check_magic(path: Path) -> None:
-    """NotGguf unless the file begins as a GGUF does."""
-    with path.open("rb") as file:
-        head = file.read(len(_MAGIC))
-    check_start(head.ljust(len(_MAGIC), b"\0"), str(path))
-
-
-def check_structure(path: Path, name: str) -> None:
-    """NotGguf on the first thing that is wrong in header and vocabulary; `name` is what to call the file."""
-    with path.open("rb") as file:
-        check_start(file.read(len(_MAGIC)), name)
-    try:
-        check_vocabulary(read_header(path))
-    except NotGguf as error:
-        raise NotGguf(error.message.replace(path.name, name, 1)) from None

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from localchat.errors import ChecksumMismatch, WeightsError
 from localchat.hub import ledger
-from localchat.hub.checksum import Digest, bad_blocks, check_size, check_structure, digest_of
+from localchat.hub.checksum import Digest, bad_blocks, check_size, digest_of
+from localchat.hub.form import check_structure
 from localchat.hub.ledger import Record
 from localchat.hub.place import claimed_sha256, commit_of, content_of
 from localchat.hub.progress import Progress, format_bytes, phase

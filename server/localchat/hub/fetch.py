@@ -7,8 +7,8 @@ from pathlib import Path
 
 from localchat.errors import FetchFailed
 from localchat.hub import ledger
-from localchat.hub.checksum import check_magic
 from localchat.hub.examine import examine
+from localchat.hub.form import check_magic
 from localchat.hub.kinds import kind_of
 from localchat.hub.place import commit_of
 from localchat.hub.progress import Progress

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from localchat.errors import FetchFailed, NotGguf
 from localchat.hardware import GgufHeader, read_header
-from localchat.hub.checksum import check_start
+from localchat.hub.form import check_start
 from localchat.hub.transfer import Remote, client, total_of, translated
 from localchat.registry import Choice
 

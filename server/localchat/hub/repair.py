@@ -26,7 +26,7 @@ def obtain(remote: Remote, slot: Slot, known: Digest | None, progress: Progress)
             if digest.sha256 == known.sha256 or remote.sha256 is not None:
                 return digest
             slot.part.unlink()  # the address has another file by now
-    return download(remote, slot.part, slot.label, progress)
+    return download(remote, slot, progress)
 
 
 def _mend(remote: Remote, slot: Slot, known: Digest, progress: Progress) -> bool:

