@@ -90,6 +90,8 @@ def _figures(measured: Measured) -> Iterator[str]:
         yield f"KL divergence {measured.kl_mean:.3g} from {measured.reference or 'the original'}"
     if measured.top1 is not None:
         yield f"same top token {measured.top1:.1%}"
+    if measured.cosine is not None:
+        yield f"cosine {measured.cosine:.4g} with {measured.reference or 'the original'}"
     for name, speed in (("prompt", measured.prompt_speed), ("decode", measured.decode_speed)):
         if speed is not None:
             yield f"{name} {speed:.3g} tokens/s"

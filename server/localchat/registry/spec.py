@@ -80,6 +80,7 @@ class Measured(_Entry):
     kl_mean: float | None = Field(None, ge=0, description="Mean KL divergence from `reference`, in nats.")
     kl_p99: float | None = Field(None, ge=0, description="What 99 % of the tokens' divergences are below.")
     top1: float | None = Field(None, ge=0, le=1, description="Part of the tokens that `reference` prefers as well.")
+    cosine: float | None = Field(None, ge=-1, le=1.0001, description="Mean with `reference`'s vectors, of an embedder.")
     prompt_speed: float | None = Field(None, gt=0, description="Tokens of a prompt read in a second.")
     decode_speed: float | None = Field(None, gt=0, description="Tokens written in a second.")
     peak_rss: int | None = Field(None, gt=0, description="Bytes of memory, at most.")

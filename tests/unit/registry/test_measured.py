@@ -27,6 +27,7 @@ perplexity = 21.5
 kl_mean = 0.0
 kl_p99 = 0.31
 top1 = 0.89
+cosine = 0.998
 prompt_speed = 345
 decode_speed = 61.5
 peak_rss = 180_000_000
@@ -62,6 +63,7 @@ def test_only_the_sizes_are_needed(tmp_path: Path) -> None:
         "kl_mean = -0.01",
         "kl_p99 = nan",
         "top1 = 1.01",
+        "cosine = 1.01",
         "perplexity = inf",
         "decode_speed = 0",
         "peak_rss = 0",
