@@ -19,5 +19,5 @@ def fetch(choice: Choice, models_dir: Path, progress: Progress) -> Delivery:
     assert isinstance(source, ConvertSource)
     raise NotConverted(
         f"{spec.id}: no GGUF of it is published, only the checkpoint {source.repo}; "
-        f"`localchat quantize FOLDER --name {spec.id} --to {quant.name}` makes one of its folder"
+        f"`localchat quantize {spec.id} --to {quant.name}` makes one"
     )

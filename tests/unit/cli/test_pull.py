@@ -61,7 +61,7 @@ def test_reference_to_the_hub_and_own_file(hub: HubServer, run: Run, tmp_path: P
         ("nothing", "no model is called 'nothing'"),
         (
             "raw",
-            "raw: no GGUF of it is published, only the checkpoint owner/raw; `localchat quantize FOLDER",
+            "raw: no GGUF of it is published, only the checkpoint owner/raw; `localchat quantize raw --to",
         ),
     ],
 )

@@ -154,6 +154,14 @@ def test_what_is_converted_names_its_checkpoint(models: tuple[ModelSpec, ...]) -
         assert repos <= {spec.checkpoint} or spec.id in twins, spec.id
 
 
+@pytest.mark.parametrize(
+    "id", ["oasst-sft-6-llama-30b", "oasst-sft-7e3-llama-30b", "llama-30b-sft-v8", "oasst-rlhf-3-llama-30b"]
+)
+def test_sum_is_never_taken_for_what_undoes_an_xor(registry: Registry, id: str) -> None:
+    with pytest.raises(UnsupportedModel, match=r"cannot run: .* the XOR of .*xor_codec\.py, quantize the folder"):
+        registry.resolve(id)
+
+
 def test_notes_are_single_lines(models: tuple[ModelSpec, ...]) -> None:
     assert [spec.id for spec in models if spec.note is not None and ("\n" in spec.note or not spec.note)] == []
 
