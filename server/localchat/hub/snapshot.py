@@ -31,7 +31,7 @@ _INDEX = ".index.json"
 _ALIKE = re.compile(r".*\.(safetensors|bin|pth?|ckpt|gguf|ggml|h5|msgpack|onnx|ot|npz|nemo)")
 _MOST_NAMED = 5
 
-Read = Callable[[str], "Path | None"]
+Read = Callable[[str], Path | None]
 """Gives the path of a file of the repository on this machine."""
 
 
@@ -105,7 +105,7 @@ def _shards(found: HubRepo, index: str, path: Path | None) -> list[str]:
         text = path.read_text(encoding="utf-8") if path else ""
         shards = sorted({str(shard) for shard in json.loads(text)["weight_map"].values()})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise FetchFailed(f"{found.name}: {index} is no index of shards ({error!r})") from error
+        raise FetchFailed(f"{path} is no index of shards ({error!r}); remove it and try again") from error
     if missing := [shard for shard in shards if "/" in shard or shard not in found.files]:
         raise FetchFailed(f"{found.name} has no {missing[0]}, which {index} names; its upload may be incomplete")
     return shards
