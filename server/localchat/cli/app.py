@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("localchat.cli.doctor", "Check that an installed model is prompted as its authors meant."),
     "health": ("localchat.cli.health", "Ask a running server whether it is alive; the exit code tells."),
     "quantize": ("localchat.cli.quantize", "Turn a checkpoint, or a GGUF file, into GGUF files of other formats."),
+    "pick": ("localchat.cli.pick", "Choose a quant by what was measured of it."),
 }
 """Name → module that holds it as `command`, and what it does."""
 
