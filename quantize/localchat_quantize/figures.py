@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -41,15 +42,20 @@ def _optional(pick: Callable[[Measured], float | None], write: Callable[[float],
     return cell
 
 
+def _digits(value: float, digits: int) -> str:
+    """So many digits that mean something, without powers of ten."""
+    before = math.floor(math.log10(value)) + 1
+    return f"{value:,.{max(digits - before, 0)}f}"
+
+
 def _divergence(nats: float) -> str:
-    """Two digits, without powers of ten as long as that can be read."""
     if not nats:
         return "0"
-    return f"{nats:#.2g}".rstrip(".") if nats >= 1e-4 else "< 0.0001"
+    return _digits(nats, 2) if nats >= 1e-4 else "< 0.0001"
 
 
 def _speed(tokens: float) -> str:
-    return f"{tokens:,.0f}" if tokens >= 100 else f"{tokens:.1f}"
+    return f"{tokens:.1f}" if 1 <= tokens < 100 else _digits(tokens, 2)
 
 
 _COLUMNS = (
@@ -58,7 +64,7 @@ _COLUMNS = (
     Column(
         "Perplexity",
         "how surprised the model is by the text; lower is better, and only comparable on the same text",
-        _optional(lambda row: row.perplexity, lambda value: f"{value:.4g}"),
+        _optional(lambda row: row.perplexity, lambda value: _digits(value, 4)),
     ),
     Column(
         "Mean KL",
