@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -46,6 +48,24 @@ def start() -> None:
         load_all.argtypes, load_all.restype = [ctypes.c_char_p], None
         load_all(str(folder).encode())
     C.llama_backend_init()
+
+
+@contextmanager
+def complaints() -> Iterator[list[str]]:
+    """What llama.cpp warns of meanwhile, in lines, instead of on stderr."""
+    start()
+    lines: list[str] = []
+
+    @C.llama_log_callback  # type: ignore[untyped-decorator]
+    def keep(level: int, text: bytes, _data: object) -> None:
+        if level in (3, 4):
+            lines.extend(filter(None, text.decode(errors="replace").splitlines()))
+
+    C.llama_log_set(keep, ctypes.c_void_p(0))
+    try:
+        yield lines
+    finally:
+        C.llama_log_set(_to_stderr, ctypes.c_void_p(0))
 
 
 def supports_gpu() -> bool:
