@@ -44,6 +44,8 @@ class Card:
     made: str
     """Date of the last change, YYYY-MM-DD."""
     localchat: str
+    original: Measured | None = None
+    """The figures of what the files were made of."""
     rows: tuple[Row, ...]
     """One a format, the largest file first."""
 
@@ -56,6 +58,14 @@ class Card:
     def figures(self) -> dict[str, Measured]:
         """Format → what was measured."""
         return {row.format: row.measured for row in self.rows}
+
+    @property
+    def table(self) -> dict[str, Measured]:
+        """The same under a row for the original, unless that is one of the files."""
+        original = self.original
+        if original is None or original.reference is None or original.reference in self.figures:
+            return self.figures
+        return {f"{original.reference}, the original": original, **self.figures}
 
 
 def card_path(folder: Path, id: str) -> Path:
@@ -85,7 +95,11 @@ def merge(old: Card | None, new: Card) -> Card:
     """
     if old is None or (old.source, old.base) != (new.source, new.base):
         return new
-    return replace(new, rows=(*_comparable(old.rows, [row.measured for row in new.rows]), *new.rows))
+    return replace(
+        new,
+        original=new.original or old.original,
+        rows=(*_comparable(old.rows, [row.measured for row in new.rows]), *new.rows),
+    )
 
 
 def save(card: Card, folder: Path) -> Path:
@@ -110,9 +124,9 @@ def to_markdown(card: Card) -> str:
         f"Made of {_original(card)} by localchat {card.localchat}, last on {card.made}:",
         _fenced("sh", list(_commands(card))),
         *([f"![{card.id}: size against mean KL divergence]({picture})"] if can_plot(card.figures) else []),
-        figures.to_markdown(card.figures).rstrip(),
+        figures.to_markdown(card.table).rstrip(),
         "\\\n".join(_notes(card)),
-        "\n".join(f"- **{column.title}**: {column.meaning}" for column in figures.columns(card.figures)),
+        "\n".join(f"- **{column.title}**: {column.meaning}" for column in figures.columns(card.table)),
         "The files, for `sha256sum -c`:",
         _fenced("", [f"{row.sha256}  {row.file}" for row in card.rows]),
     ]
@@ -147,7 +161,7 @@ def _command(card: Card, rows: list[Row], options: list[str]) -> str:
     on_hub = "/" in card.source  # a folder or file is told by its name alone
     words = ["localchat", "quantize", f"hf:{card.source}" if on_hub else card.source]
     # What it is called unless a name is given.
-    if card.id != card.source.partition("@")[0].rpartition("/")[2].removesuffix(".gguf"):
+    if card.id != card.source.partition("@")[0].rpartition("/")[2].removesuffix(".gguf").partition(":")[0]:
         words += ["--name", card.id]
     if card.base:
         words += ["--base", card.base]

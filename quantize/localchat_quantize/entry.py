@@ -38,7 +38,7 @@ def entry(card: Card, spec: ModelSpec | None, folder: Path) -> str:
     rows = [row for row in card.rows if (folder / row.file).is_file()]
     if not rows:
         raise ConfigError(f"none of the files on the card of {card.id} is in {folder}")
-    made = {row.format.upper(): _quant(spec, row, folder) for row in rows}
+    made = {row.format.upper(): quant_of(spec, row, folder) for row in rows}
     if spec is None:
         full = _describe(card.id, folder / rows[0].file, list(made.values()))
     else:
@@ -78,7 +78,8 @@ def _describe(id: str, file: Path, quants: list[Quant]) -> ModelSpec:
         raise ConfigError(f"{id} cannot be a registry entry: {first['loc'][0]}: {first['msg']}") from None
 
 
-def _quant(spec: ModelSpec | None, row: Row, folder: Path) -> Quant:
+def quant_of(spec: ModelSpec | None, row: Row, folder: Path) -> Quant:
+    """What a registry would say of one file."""
     here = PathSource(kind="path", path=(folder.resolve() / row.file).as_posix())
     return Quant(
         name=row.format,

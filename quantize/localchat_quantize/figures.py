@@ -82,6 +82,11 @@ _COLUMNS = (
         _optional(lambda row: row.top1, lambda value: f"{value:.1%}".replace("%", " %")),
     ),
     Column(
+        "Cosine",
+        "how alike its vectors are to the original's; 1 is no loss",
+        _optional(lambda row: row.cosine, lambda value: f"{value:.5f}"),
+    ),
+    Column(
         "Prompt tokens/s",
         "how fast it reads a prompt of one request",
         _optional(lambda row: row.prompt_speed, _speed),

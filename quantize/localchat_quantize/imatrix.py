@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from localchat.errors import ConfigError, EngineError
 from localchat.llama.activations import Activations, Use
-from localchat.llama.context import Context, ContextParams
 from localchat.llama.model import Model
-from localchat_quantize.chunks import CHUNK, Step, chunks_of, read
+from localchat_quantize.chunks import Step, chunk_size, chunks_of, read, reader
 
 _SUMS, _COUNTS = ".in_sum2", ".counts"
 
@@ -59,24 +58,20 @@ class ImportanceMatrix:
 
 def collect(path: Path, text: str, *, dataset: str, threads: int, step: Step | None = None) -> ImportanceMatrix:
     """Let the model in `path` read a text. Raises ConfigError for a short text, EngineError, ModelLoadFailed."""
-    model = Model(path)
+    model, seen = Model(path), Activations()
     try:
-        seen = Activations()
-        params = ContextParams(
-            n_ctx=CHUNK, batch_size=CHUNK, ubatch_size=CHUNK, threads=threads, outputs=CHUNK, observer=seen
-        )
-        context = Context(model, params)
-        try:
-            chunks = chunks_of(model.vocabulary, text)
+        if not model.has_decoder:
+            raise ConfigError(f"{path.name} writes no text, so that nothing tells which of its weights matter")
+        size = chunk_size(model)
+        chunks = chunks_of(model.vocabulary, text, size)
+        with reader(model, threads, seen) as context:
             for _ in read(context, chunks, step):
                 pass
-        finally:
-            context.close()
     finally:
         model.close()
     if seen.error is not None:
         raise EngineError(f"the importance of {path.name} could not be gathered: {seen.error}") from seen.error
-    return ImportanceMatrix(seen.uses, dataset, len(chunks), CHUNK)
+    return ImportanceMatrix(seen.uses, dataset, len(chunks), size)
 
 
 def load(path: Path) -> ImportanceMatrix:

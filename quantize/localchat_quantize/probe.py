@@ -1,8 +1,9 @@
-"""A process that loads one GGUF file, measures it and says so as JSON: memory is only its own in a process of its own.
+"""A process that loads one GGUF file, measures it and says so: memory is only its own in a process of its own.
 
     python -m localchat_quantize.probe FILE.gguf --threads 2 --text TEXT --reference FILE.npy [--write]
 
-With `--write` the file's log-probabilities become the reference; without, they are compared with it.
+With `--write` the file's answers become the reference; without, they are compared with it. Standard output has a line
+of JSON for each step, and the findings in the last one.
 """
 
 from __future__ import annotations
@@ -10,19 +11,23 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import psutil
 
+from localchat.errors import LocalchatError
 from localchat.llama.context import Context, ContextParams
+from localchat.llama.embedding import Embedder
 from localchat.llama.model import Model
-from localchat_quantize.chunks import CHUNK, chunks_of
-from localchat_quantize.quality import Quality, measure, open_reference, write_reference
+from localchat_quantize.chunks import Step, chunk_size, chunks_of, reader
+from localchat_quantize.quality import Quality, compare_vectors, measure, open_reference, write_reference
 
 PROMPT = 512
-"""Tokens of the prompt whose speed is measured."""
+"""Tokens of the prompt whose speed is measured, where the model was trained for as many."""
 DECODED = 48
 """Tokens decoded after it, one by one."""
 _ROUNDS = 3
@@ -33,31 +38,48 @@ class Speed:
     """The best of three rounds, in tokens per second."""
 
     prompt: float
-    decode: float
+    decode: float | None
 
 
-@dataclass(frozen=True)
-class Findings:
-    """All that is measured of one file; `peak_rss` in bytes with a context of 1,024 tokens."""
+class Findings(msgspec.Struct, frozen=True, tag=True):
+    """All that is measured of one file; `peak_rss` in bytes with a context of a thousand tokens."""
 
     quality: Quality
     speed: Speed
     peak_rss: int
 
 
+class Stage(msgspec.Struct, frozen=True, tag=True):
+    """How far it is."""
+
+    done: int
+    total: int
+
+
 def measure_speed(context: Context, tokens: list[int]) -> Speed:
     """Read a prompt, then decode after it; what else the machine does makes single rounds slower, never faster."""
     prompt, decode = [], []
+    decoded = min(DECODED, context.n_ctx // 4)
+    tokens = tokens[: min(PROMPT, context.n_ctx - decoded)]
     for _ in range(_ROUNDS):
         context.drop(0)
         start = time.perf_counter()
-        _decode(context, 0, tokens[:PROMPT])
+        first = _read_prompt(context, tokens)
         middle = time.perf_counter()
-        for position in range(PROMPT, PROMPT + DECODED):
+        for position in range(first, first + decoded):
             _decode(context, position, tokens[:1])
-        prompt.append(PROMPT / (middle - start))
-        decode.append(DECODED / (time.perf_counter() - middle))
+        prompt.append(len(tokens) / (middle - start))
+        decode.append(decoded / (time.perf_counter() - middle))
     return Speed(max(prompt), max(decode))
+
+
+def _read_prompt(context: Context, tokens: list[int]) -> int:
+    """The position to go on from."""
+    if context.model.is_encoder_decoder:
+        context.encode(tokens)
+        return 0
+    _decode(context, 0, tokens)
+    return len(tokens)
 
 
 def _decode(context: Context, position: int, tokens: list[int]) -> None:
@@ -76,23 +98,56 @@ def peak_rss() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def probe(path: Path, text: str, threads: int, reference: Path, *, write: bool) -> Findings:
+def probe(path: Path, text: str, threads: int, reference: Path, *, write: bool, step: Step | None = None) -> Findings:
     """Measure a file. Raises ModelLoadFailed, EngineError, ConfigError for a short text."""
     model = Model(path)
-    context = Context(
-        model,
-        ContextParams(n_ctx=2 * PROMPT, batch_size=CHUNK, ubatch_size=CHUNK, threads=threads, outputs=CHUNK),
-    )
-    chunks = chunks_of(model.vocabulary, text)
-    speed = measure_speed(context, chunks[0])
+    if not model.has_decoder:
+        return _probe_embedder(model, text, threads, reference, write=write)
+    chunks = chunks_of(model.vocabulary, text, chunk_size(model))
+    speed = _speed(model, threads, chunks[0])
     peak = peak_rss()  # before the arrays of the next step
+    with reader(model, threads) as context:
+        if write:
+            return Findings(write_reference(context, chunks, reference, step), speed, peak)
+        return Findings(measure(context, chunks, open_reference(reference), step), speed, peak)
+
+
+def _speed(model: Model, threads: int, tokens: list[int]) -> Speed:
+    """As it is served, with a context of a thousand tokens if the model can have it."""
+    is_pair = model.is_encoder_decoder
+    params = ContextParams(
+        n_ctx=min(2 * PROMPT, model.trained_context),
+        batch_size=PROMPT,
+        ubatch_size=PROMPT,
+        threads=threads,
+        outputs=1,
+        kv_unified=is_pair,
+        flash_attn="off" if is_pair else "auto",
+    )
+    context = Context(model, params)
+    try:
+        return measure_speed(context, tokens)
+    finally:
+        context.close()
+
+
+def _probe_embedder(model: Model, text: str, threads: int, reference: Path, *, write: bool) -> Findings:
+    """A model that makes vectors is asked for those of the text's paragraphs."""
+    size = chunk_size(model)
+    embedder = Embedder(model, n_ctx=size, threads=threads)
+    paragraphs = [embedder.tokenize(part)[:size] for part in text.split("\n\n") if part.strip()]
+    start = time.perf_counter()
+    vectors = np.stack([embedder.embed(tokens) for tokens in paragraphs])
+    speed = Speed(sum(map(len, paragraphs)) / (time.perf_counter() - start), None)
+    peak = peak_rss()
+    embedder.close()
     if write:
-        return Findings(write_reference(context, chunks, reference), speed, peak)
-    return Findings(measure(context, chunks, open_reference(reference)), speed, peak)
+        np.save(reference, vectors)
+    return Findings(compare_vectors(vectors, None if write else open_reference(reference)), speed, peak)
 
 
 def main() -> None:
-    """Read the arguments, write the findings to standard output."""
+    """Read the arguments, write the findings to standard output; an error is one line on standard error."""
     parser = argparse.ArgumentParser(prog="localchat_quantize.probe")
     parser.add_argument("file", type=Path)
     parser.add_argument("--threads", type=int, required=True)
@@ -101,8 +156,12 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     text = given.text.read_text(encoding="utf-8")
-    found = probe(given.file, text, given.threads, given.reference, write=given.write)
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+    say: Callable[[Findings | Stage], None] = lambda fact: print(msgspec.json.encode(fact).decode(), flush=True)  # noqa: E731
+    try:
+        step: Step = lambda done, total: say(Stage(done, total))  # noqa: E731
+        say(probe(given.file, text, given.threads, given.reference, write=given.write, step=step))
+    except LocalchatError as error:
+        sys.exit(f"{error}")
 
 
 if __name__ == "__main__":

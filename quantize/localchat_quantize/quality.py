@@ -6,6 +6,7 @@ the second half of each scored.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from localchat.errors import EngineError
+from localchat.hub.store import check_room
 from localchat.llama.context import Context
 from localchat_quantize.chunks import Step, read
 
@@ -21,19 +24,25 @@ LogProbs = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Quality:
-    """Figures over the scored tokens; those that compare are absent for the original itself."""
+    """Figures over the scored tokens; those that compare are absent for the original itself.
+
+    Of a model that makes vectors there is the mean cosine with the original's, over `tokens` texts.
+    """
 
     tokens: int
-    perplexity: float
+    perplexity: float | None = None
     kl_mean: float | None = None
     kl_p99: float | None = None
     top1: float | None = None
+    cosine: float | None = None
 
 
 def write_reference(context: Context, chunks: Sequence[Sequence[int]], path: Path, step: Step | None = None) -> Quality:
     """Score the original; its log-probabilities, (chunks, positions, vocabulary), go into a .npy file."""
     positions = _scored(chunks[0])
     shape = (len(chunks), positions, context.vocabulary.size)
+    # Beyond the end of a full disk, a write into mapped memory ends the process.
+    check_room(path.name, path.parent, 4 * math.prod(shape))
     values = np.lib.format.open_memmap(path, "w+", np.float32, shape)
     nll: list[float] = []
     for index, logits in enumerate(read(context, chunks, step)):
@@ -49,7 +58,7 @@ def open_reference(path: Path) -> LogProbs:
 
 
 def measure(context: Context, chunks: Sequence[Sequence[int]], original: LogProbs, step: Step | None = None) -> Quality:
-    """Score a model on the chunks, and compare it with the original's log-probabilities."""
+    """Score a model on the chunks, and compare it with the original's log-probabilities. Raises EngineError for NaN."""
     nll: list[float] = []
     divergences: list[NDArray[np.float64]] = []
     agreed = 0
@@ -59,8 +68,21 @@ def measure(context: Context, chunks: Sequence[Sequence[int]], original: LogProb
         divergences.append(kl_divergence(base, own))
         agreed += int(np.sum(base.argmax(axis=1) == own.argmax(axis=1)))
     kl = np.concatenate(divergences)
+    if bad := int(np.sum(~np.isfinite(kl))):
+        raise EngineError(f"for {bad} of {len(kl)} tokens it gives no numbers, or the original does not")
     perplexity = float(np.exp(np.mean(nll)))
-    return Quality(len(nll), perplexity, float(kl.mean()), float(np.quantile(kl, 0.99)), agreed / len(nll))
+    return Quality(
+        len(nll), perplexity, max(0.0, float(kl.mean())), max(0.0, float(np.quantile(kl, 0.99))), agreed / len(nll)
+    )
+
+
+def compare_vectors(vectors: NDArray[np.float32], original: NDArray[np.float32] | None) -> Quality:
+    """Vectors of texts, (texts, width), against those of the original."""
+    if original is None:
+        return Quality(len(vectors))
+    lengths = np.linalg.norm(vectors, axis=1) * np.linalg.norm(original, axis=1)
+    cosines = np.einsum("ij,ij->i", vectors, original) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return Quality(len(vectors), cosine=float(cosines.mean()))
 
 
 def log_softmax(logits: NDArray[np.float32]) -> LogProbs:

@@ -17,11 +17,18 @@ from tiny_checkpoints.engine import logits_three_ways
 def test_checkpoint_becomes_a_file_that_says_what_it_said(tmp_path: Path, name: str) -> None:
     reference = CASES[name].write(tmp_path / "checkpoint")
     [made] = run(
-        Job(source=tmp_path / "checkpoint", name=name, targets=["Q8_0"], output=tmp_path / "out", threads=1),
+        Job(
+            source=tmp_path / "checkpoint",
+            name=name,
+            targets=["Q8_0"],
+            output=tmp_path / "out",
+            threads=1,
+            measure=False,
+        ),
         SilentProgress(),
     )
     tokens = [int(token) for token in np.random.default_rng(1).integers(3, 480, 40)]
     wanted = reference(tokens)
-    _, found = logits_three_ways(made, tokens, 25)["alone"]
+    _, found = logits_three_ways(made.path, tokens, 25)["alone"]
     assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.99
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [made.name]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [made.path.name]

@@ -157,3 +157,15 @@ def test_second_rounding_is_told() -> None:
     text = to_markdown(card(row("Q8_0", requantized_from="Q4_1"), source="tiny.gguf"))
     assert "--to Q8_0 --requantize\n" in text
     assert "Made of Q4_1, which had lost something already: Q8_0." in text
+
+
+def test_original_heads_the_table_unless_it_is_one_of_the_files() -> None:
+    original = measured(260, kl=None, reference="F16")
+    assert list(card(row("Q8_0"), original=original).table) == ["F16, the original", "Q8_0"]
+    assert list(card(row("F16", 260, 0.0), row("Q8_0"), original=original).table) == ["F16", "Q8_0"]
+    assert "| F16, the original | 260.0 MB |" in to_markdown(card(row("Q8_0"), original=original))
+    assert [*card(row("Q8_0"), original=original).figures] == ["Q8_0"]
+
+
+def test_quant_of_an_entry_is_named_as_the_source() -> None:
+    assert "\nlocalchat quantize tiny:Q4_1 --to Q8_0\n" in to_markdown(card(row("Q8_0"), source="tiny:Q4_1"))

@@ -16,7 +16,13 @@ from tiny_models import build
 
 def job(source: Path, *targets: str, requantize: bool = False) -> Job:
     return Job(
-        source=source, name="tiny", targets=targets, output=source.parent / "out", threads=1, requantize=requantize
+        source=source,
+        name="tiny",
+        targets=targets,
+        output=source.parent / "out",
+        threads=1,
+        requantize=requantize,
+        measure=False,
     )
 
 
@@ -27,17 +33,17 @@ def plain(tmp_path: Path) -> Path:
 
 def test_each_target_is_a_file_of_its_format(plain: Path) -> None:
     made = run(job(plain, "Q8_0", "Q4_0"), SilentProgress())
-    assert [path.name for path in made] == ["tiny.Q8_0.gguf", "tiny.Q4_0.gguf"]
-    assert [read_header(path).quant for path in made] == ["Q8_0", "Q4_0"]
-    assert sorted(path.name for path in made[0].parent.iterdir()) == ["tiny.Q4_0.gguf", "tiny.Q8_0.gguf"]
+    assert [product.path.name for product in made] == ["tiny.Q8_0.gguf", "tiny.Q4_0.gguf"]
+    assert [read_header(product.path).quant for product in made] == ["Q8_0", "Q4_0"]
+    assert sorted(path.name for path in made[0].path.parent.iterdir()) == ["tiny.Q4_0.gguf", "tiny.Q8_0.gguf"]
 
 
 def test_quantized_file_is_a_source_only_if_asked_for_and_the_product_says_so(plain: Path) -> None:
     [once] = run(job(plain, "Q8_0"), SilentProgress())
     with pytest.raises(ConfigError, match=r"quantized already \(Q8_0\).*--requantize"):
-        run(job(once, "Q4_0"), SilentProgress())
-    [twice] = run(job(once, "Q4_0", requantize=True), SilentProgress())
-    assert read_header(twice).metadata["localchat.requantized_from"] == "Q8_0"
+        run(job(once.path, "Q4_0"), SilentProgress())
+    [twice] = run(job(once.path, "Q4_0", requantize=True), SilentProgress())
+    assert read_header(twice.path).metadata["localchat.requantized_from"] == "Q8_0"
 
 
 def test_format_that_is_none_and_file_that_is_there_stop_before_anything_is_made(plain: Path) -> None:

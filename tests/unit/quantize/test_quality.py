@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from localchat.errors import ConfigError
+from localchat.errors import ConfigError, EngineError
 from localchat.llama.context import Context, ContextParams
 from localchat.llama.model import Model
 from localchat_quantize.chunks import chunks_of
@@ -70,7 +70,16 @@ def test_perplexity_is_that_of_the_text_given_what_stands_before(
 ) -> None:
     real, shuffled = chunks[:1], [sorted(chunks[0])]
     values = [write_reference(context, each, tmp_path / "reference.npy").perplexity for each in (real, shuffled)]
-    assert 1 < values[0] < values[1]
+    assert None not in values
+    assert 1 < values[0] < values[1]  # type: ignore[operator]
+
+
+def test_model_without_numbers_is_told(context: Context, chunks: list[list[int]], tmp_path: Path) -> None:
+    write_reference(context, chunks[:1], tmp_path / "r.npy")
+    original = np.load(tmp_path / "r.npy")
+    original[0, 3] = np.nan
+    with pytest.raises(EngineError, match=f"for 1 of {SIZE // 2 - 1} tokens it gives no numbers"):
+        measure(context, chunks[:1], original)
 
 
 def test_steps_are_told(context: Context, chunks: list[list[int]], tmp_path: Path) -> None:
