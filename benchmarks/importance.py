@@ -44,7 +44,16 @@ class Tools:
 
     def measure(self, source: Path, text: Path, files: list[Path], folder: Path) -> list[str]:
         """Perplexity and mean KL divergence of each file."""
-        common: list[str | Path] = ["-f", text, "-t", str(self.threads), "-c", "512", "--kl-divergence-base", folder / "base.kld"]
+        common: list[str | Path] = [
+            "-f",
+            text,
+            "-t",
+            str(self.threads),
+            "-c",
+            "512",
+            "--kl-divergence-base",
+            folder / "base.kld",
+        ]
         self.run("llama-perplexity", "-m", source, *common)
         found = []
         for file in files:

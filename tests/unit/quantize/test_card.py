@@ -13,7 +13,7 @@ from localchat.errors import ConfigError
 from localchat_quantize import card as cards
 from localchat_quantize.card import Card, card_path, merge, read, save, to_markdown
 
-from .cards import any_card, card, row
+from .cards import any_card, card, measured, row
 
 
 @pytest.fixture
