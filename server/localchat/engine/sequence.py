@@ -9,6 +9,7 @@ from enum import Enum
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.seam import Sampler
+from localchat.lane import Lane
 from localchat.outputs import Finish, FinishReason, TokenLogprob
 
 
@@ -27,7 +28,7 @@ class Sequence:
     An encoder-decoder's sequence is written from a `source`, which must be read before anything else is computed; its
     tokens begin with the decoder's start token.
     `stop_tokens` end it as the vocabulary's end tokens do. `logprobs` is the number of alternatives to report, or
-    None; `prompt_logprobs` reports the prompt's as well.
+    None; `prompt_logprobs` reports the prompt's as well. Turns are taken between `key`s: whose request it is.
     """
 
     id: int
@@ -39,6 +40,8 @@ class Sequence:
     stop_tokens: frozenset[int] = frozenset()
     logprobs: int | None = None
     prompt_logprobs: bool = False
+    lane: Lane = Lane.INTERACTIVE
+    key: str = ""
 
     status: Status = Status.WAITING
     slot: int = -1

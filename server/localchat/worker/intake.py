@@ -106,6 +106,8 @@ class Intake:
             stop_tokens=self._stop_tokens(message.stops),
             logprobs=message.logprobs,
             prompt_logprobs=message.prompt_logprobs,
+            lane=message.lane,
+            key=message.key,
         )
 
     def _room(self, message: m.Submit, prompt: Items[int]) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from localchat.errors import BY_NAME, EngineError, LocalchatError
+from localchat.lane import Lane
 from localchat.outputs import Delta
 from localchat.sampling_params import SamplingParams
 
@@ -50,6 +51,9 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     """The request's field that errors about the prompt name."""
     lead: str = ""
     """What of this the answer begins with belongs to the prompt's format."""
+    lane: Lane = Lane.INTERACTIVE
+    key: str = ""
+    """Whose request it is; turns are taken between keys."""
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):
