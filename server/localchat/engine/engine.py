@@ -7,6 +7,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 
+from localchat.engine.cost_model import CostModel
 from localchat.engine.logprobs import token_logprob
 from localchat.engine.runner import Runner
 from localchat.engine.scheduler import Chunk, Scheduler
@@ -58,7 +59,9 @@ class Engine:
         outputs: int | None = None,
         encoder: Encoder | None = None,
         post: Callable[[Job], None] = _at_once,
+        cost_model: CostModel | None = None,
     ) -> None:
+        self.cost_model = cost_model or CostModel()
         self.n_ctx = context.n_ctx
         self.vocabulary = context.vocabulary
         self._end_tokens = context.vocabulary.end_tokens
@@ -101,10 +104,12 @@ class Engine:
         for chunk in chunks:
             if not chunk.sequence.started_at:
                 self._start(chunk.sequence)
+        start = time.perf_counter()
         try:
             rows = self._runner.run(chunks)
         except EngineError as error:
             return [], failures + [self._fail(chunk.sequence, error) for chunk in chunks]
+        self._observe(chunks, time.perf_counter() - start)
         deltas = [self._postprocess(chunk, logits) for chunk, logits in zip(chunks, rows, strict=True)]
         return [delta for delta in deltas if delta is not None], failures
 
@@ -118,6 +123,13 @@ class Engine:
             kv_tokens_running=sum(sequence.computed for sequence in self._scheduler.running),
             kv_tokens_cached=self._slots.cached_tokens,
         )
+
+    def _observe(self, chunks: Items[Chunk], seconds: float) -> None:
+        rows = kv_tokens = 0
+        for chunk in chunks:
+            rows += chunk.count
+            kv_tokens += chunk.count * (chunk.start + chunk.count)
+        self.cost_model.observe(rows, kv_tokens, seconds)
 
     def _start(self, sequence: Sequence) -> None:
         sequence.started_at = time.perf_counter()
