@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from localchat.engine.cost_model import CostModel
 from localchat.engine.logprobs import token_logprob
 from localchat.engine.runner import Runner
-from localchat.engine.scheduler import Chunk, Scheduler
+from localchat.engine.scheduler import Chunk, Drafter, Scheduler
 from localchat.engine.seam import Context, Encoder, Logits
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
@@ -28,12 +28,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What is in use: sequences, and tokens in the KV cache."""
+    """What is in use: sequences, and tokens in the KV cache; and how many tokens were guessed so far."""
 
     running: int
     waiting: int
     kv_tokens_running: int
     kv_tokens_cached: int
+    drafted: int = 0
+    accepted: int = 0
 
 
 Job = Callable[[], None]
@@ -48,7 +50,8 @@ class Engine:
     """Runs many sequences over one context. Not thread-safe.
 
     An `encoder` reads sources, one after the other, while the sequences that have theirs go on. What it then has to
-    say comes through `post`, which passes a job on to the engine's thread.
+    say comes through `post`, which passes a job on to the engine's thread. A `drafter` guesses ahead; a model whose
+    memory cannot be cut gets none, since wrong guesses could not be taken back.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Engine:
         budget: int,
         outputs: int | None = None,
         encoder: Encoder | None = None,
+        drafter: Drafter | None = None,
         post: Callable[[Job], None] = _at_once,
         cost_model: CostModel | None = None,
     ) -> None:
@@ -66,10 +70,12 @@ class Engine:
         self.vocabulary = context.vocabulary
         self._end_tokens = context.vocabulary.end_tokens
         self._runner = Runner(context, encoder)
+        self._drafter = drafter if context.can_cut else None
         self._post = post
         self._slots = Slots(context.parallel, can_cut=context.can_cut)
         self._scheduler = Scheduler(self._slots, budget=budget, outputs=outputs)
         self._sequences: dict[int, Sequence] = {}
+        self._drafted = self._accepted = 0
         self._reading: list[Sequence] = []
         self._failures: list[Failure] = []
 
@@ -104,6 +110,8 @@ class Engine:
         for chunk in chunks:
             if not chunk.sequence.started_at:
                 self._start(chunk.sequence)
+        if self._drafter is not None:
+            chunks = self._drafter.draft(chunks, self._scheduler.spare)
         start = time.perf_counter()
         try:
             rows = self._runner.run(chunks)
@@ -122,19 +130,20 @@ class Engine:
             waiting=len(self._scheduler.waiting),
             kv_tokens_running=sum(sequence.computed for sequence in self._scheduler.running),
             kv_tokens_cached=self._slots.cached_tokens,
+            drafted=self._drafted,
+            accepted=self._accepted,
         )
 
     def _observe(self, chunks: Items[Chunk], seconds: float) -> None:
         rows = kv_tokens = 0
         for chunk in chunks:
-            rows += chunk.count
-            kv_tokens += chunk.count * (chunk.start + chunk.count)
+            rows += chunk.rows
+            kv_tokens += chunk.rows * (chunk.start + chunk.rows)
         self.cost_model.observe(rows, kv_tokens, seconds)
 
     def _start(self, sequence: Sequence) -> None:
         sequence.started_at = time.perf_counter()
-        if not self._runner.cut(sequence.slot, sequence.computed):
-            raise AssertionError(f"slot {sequence.slot} could not be cut to {sequence.computed} tokens")
+        self._cut(sequence)
 
     def _read_next(self) -> None:
         """Have a source read, unless one is: for all sequences at once that wait for the same."""
@@ -173,10 +182,32 @@ class Engine:
             sequence.first_token_at = time.perf_counter()
         if sequence.max_tokens == 0:
             return self._delta(sequence, "", "length")
-        return self._extend(sequence, logits[-1])
+        if chunk.draft:
+            return self._verify(sequence, chunk.draft, logits)
+        text, finish = self._extend(sequence, logits[-1])
+        return self._delta(sequence, text, finish) if text or finish else None
 
-    def _extend(self, sequence: Sequence, logits: Logits) -> Delta | None:
-        """Choose the next token and say what became certain of the text."""
+    def _verify(self, sequence: Sequence, draft: Items[int], rows: Logits) -> Delta | None:
+        """Choose tokens for as long as they are those that were guessed, and the one after them.
+
+        Every token comes from the sequence's sampler and the logits behind the tokens before it, as it does without
+        guesses, so these change neither the text nor what is random about it.
+        """
+        text, finish = self._extend(sequence, rows[0])
+        accepted = 0
+        while finish is None and accepted < len(draft) and sequence.tokens[-1] == draft[accepted]:
+            accepted += 1
+            more, finish = self._extend(sequence, rows[accepted])
+            text += more
+        sequence.computed += accepted
+        self._drafted += len(draft)
+        self._accepted += accepted
+        if accepted < len(draft):
+            self._cut(sequence)
+        return self._delta(sequence, text, finish) if text or finish else None
+
+    def _extend(self, sequence: Sequence, logits: Logits) -> tuple[str, FinishReason | None]:
+        """Choose the next token; what became certain of the text, and why it ends if it does."""
         token = sequence.sampler.sample(logits)
         sequence.sampler.accept((token,))
         sequence.tokens.append(token)
@@ -187,13 +218,13 @@ class Engine:
             if not is_end:  # it is no part of the text
                 sequence.pending_logprobs.append(entry)
         if is_end:
-            return self._delta(sequence, sequence.detokenizer.finish(), "stop")
+            return sequence.detokenizer.finish(), "stop"
         text = sequence.detokenizer.push(self.vocabulary.piece(token))
         if sequence.detokenizer.stopped:
-            return self._delta(sequence, text, "stop")
+            return text, "stop"
         if sequence.output_length >= sequence.max_tokens:
-            return self._delta(sequence, text + sequence.detokenizer.finish(), "length")
-        return self._delta(sequence, text) if text else None
+            return text + sequence.detokenizer.finish(), "length"
+        return text, None
 
     def _delta(self, sequence: Sequence, text: str, finish: FinishReason | None = None) -> Delta:
         logprobs: list[TokenLogprob] | None = None
@@ -224,6 +255,11 @@ class Engine:
             self._empty(sequence)  # what was written is of no use without the source, which goes with it
         self._scheduler.finish(sequence, reason)
         del self._sequences[sequence.id]
+
+    def _cut(self, sequence: Sequence) -> None:
+        """Leave of a sequence what is computed of it."""
+        if not self._runner.cut(sequence.slot, sequence.computed):
+            raise AssertionError(f"slot {sequence.slot} could not be cut to {sequence.computed} tokens")
 
     def _empty(self, sequence: Sequence) -> None:
         self._runner.cut(sequence.slot, 0)

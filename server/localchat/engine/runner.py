@@ -30,16 +30,15 @@ class Runner:
         batch.clear()
         rows = []
         for chunk in chunks:
-            sequence, every = chunk.sequence, chunk.sequence.prompt_logprobs and not chunk.sequence.is_decoding
+            sequence, draft = chunk.sequence, chunk.draft
+            tokens = sequence.tokens[chunk.start : chunk.start + chunk.count]
+            if draft:
+                assert chunk.count == 1, f"guesses behind {chunk.count} tokens"
+                tokens += draft
+            every = bool(draft) or (sequence.prompt_logprobs and not sequence.is_decoding)
             last = chunk.catches_up
-            batch.add(
-                sequence.slot,
-                chunk.start,
-                sequence.tokens[chunk.start : chunk.start + chunk.count],
-                last=last,
-                every=every,
-            )
-            rows.append(chunk.count if every else int(last))
+            batch.add(sequence.slot, chunk.start, tokens, last=last, every=every)
+            rows.append(len(tokens) if every else int(last))
         self._context.decode()
         total = sum(rows)
         if not total:

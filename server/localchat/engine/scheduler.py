@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from typing import Protocol
 
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
@@ -13,16 +14,32 @@ from localchat.outputs import FinishReason
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive tokens of a sequence, to be computed in this step."""
+    """Consecutive tokens of a sequence, to be computed in this step.
+
+    A sequence that decodes may have a `draft` behind its last token: guesses at what comes next.
+    """
 
     sequence: Sequence
     start: int
     count: int
+    draft: tuple[int, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows of the batch that it takes."""
+        return self.count + len(self.draft)
 
     @property
     def catches_up(self) -> bool:
         """Whether nothing is left to compute afterwards, so that the next token can be chosen."""
         return self.start + self.count == len(self.sequence.tokens)
+
+
+class Drafter(Protocol):
+    """Guesses how sequences go on."""
+
+    def draft(self, chunks: Items[Chunk], spare: int) -> Items[Chunk]:
+        """The chunks of a step, some of those that decode with a draft; at most `spare` tokens of drafts in all."""
 
 
 class Scheduler:
@@ -39,7 +56,7 @@ class Scheduler:
         # Each slot has a row of logits of its own; the others are for prompts that want those of every row.
         self._spare_outputs = budget if outputs is None else outputs - slots.count
         assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {slots.count} slots"
-        self._outputs_left = 0
+        self._outputs_left = self._rows_left = 0
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
 
@@ -58,6 +75,11 @@ class Scheduler:
         """Sequences whose sources are to be read."""
         return [sequence for sequence in self.running if not sequence.is_ready]
 
+    @property
+    def spare(self) -> int:
+        """Rows with logits that may still be added to what was last scheduled."""
+        return max(0, min(self._rows_left, self._outputs_left))
+
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
         self.waiting.append(sequence)
@@ -75,6 +97,7 @@ class Scheduler:
             self._admit(sequence)
             if sequence.is_ready:
                 left -= self._append(chunks, sequence, left)
+        self._rows_left = left
         # With a KV stream for each sequence, llama.cpp starts a new pass wherever the ids do not ascend by one.
         return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
 

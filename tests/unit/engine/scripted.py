@@ -205,7 +205,7 @@ def replies(script: Mapping[str, str | bytes]) -> Follow:
     answers = {prompt.encode(): reply.encode() if isinstance(reply, str) else reply for prompt, reply in script.items()}
 
     def follow(tokens: Sequence[int]) -> int:
-        read = bytes(tokens)
+        read = bytes(min(token, END - 1) for token in tokens)  # guesses may go on behind the end
         prompt = max((prompt for prompt in answers if read.startswith(prompt)), key=len, default=None)
         if prompt is None:
             return 0
