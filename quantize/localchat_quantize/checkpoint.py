@@ -29,6 +29,8 @@ class Checkpoint:
         config = self.json("config.json")
         if config is None:
             raise WeightsError(f"{folder} has no config.json; give the folder of a Hugging Face checkpoint")
+        if not isinstance(config, Mapping):
+            raise WeightsError(f"{folder / 'config.json'} holds no settings by name; fetch it again")
         self.config: Mapping[str, Any] = config
         """As it is written: transformers renames old keys on reading, and converters need those."""
         self._files = _find_weights(folder)
@@ -40,8 +42,8 @@ class Checkpoint:
     @property
     def architecture(self) -> str:
         """The class that the model was made with, as in `GPTNeoXForCausalLM`."""
-        named = self.config.get("architectures") or [None]
-        if not isinstance(named[0], str):
+        named = self.config.get("architectures")
+        if not isinstance(named, list) or not named or not isinstance(named[0], str):
             raise WeightsError(
                 f'{self.folder / "config.json"} names no architecture; add "architectures": [class name]'
             )
@@ -72,7 +74,9 @@ class Checkpoint:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except OSError as error:
+            raise WeightsError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, RecursionError) as error:
             raise WeightsError(f"{path} is no JSON ({error}); fetch it again") from error
 
     def _file(self, name: str) -> WeightsFile:

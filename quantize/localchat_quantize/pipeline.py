@@ -21,7 +21,7 @@ from localchat_quantize import imatrix, texts
 from localchat_quantize.checkpoint import Checkpoint
 from localchat_quantize.convert import plan_conversion
 from localchat_quantize.measuring import Text, Yardstick, yardstick
-from localchat_quantize.quantizing import quantize_apart
+from localchat_quantize.quantizing import check_importance, quantize_apart
 from localchat_quantize.writer import TYPES
 
 
@@ -86,18 +86,36 @@ def run(job: Job, progress: Progress) -> list[Product]:
         check_format(format)
         if _target(job, format).exists():
             raise ConfigError(f"{_target(job, format)} exists already; remove it, or name another --output")
-    job.output.mkdir(parents=True, exist_ok=True)
+    given = imatrix.load(job.importance).importance() if job.importance else None
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=job.output, prefix=".quantize-")))
+        folder = stack.enter_context(_workplace(job.output))
         original = _original(job, folder, progress)
         _check_room(job, original)
-        importance = _importance(job, original.path, progress)
+        importance = _importance(job, original.path, given, progress)
         ruler = stack.enter_context(_ruler(job, original, folder, progress)) if job.measure else None
         return [_make(job, original, format, importance, ruler, progress) for format in job.targets]
 
 
 def _target(job: Job, format: str) -> Path:
     return job.output / f"{job.name}.{format}.gguf"
+
+
+@contextmanager
+def _workplace(output: Path) -> Iterator[Path]:
+    """A folder for what does not stay, inside the one for what does."""
+    is_new = not output.exists()
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        made = tempfile.TemporaryDirectory(dir=output, prefix=".quantize-")
+    except OSError as error:
+        raise ConfigError(f"nothing can be written to {output} ({error.strerror}); name another --output") from error
+    try:
+        with made as folder:
+            yield Path(folder)
+    finally:
+        if is_new:
+            with suppress(OSError):  # not empty: there is something to stay
+                output.rmdir()
 
 
 def _original(job: Job, folder: Path, progress: Progress) -> _Original:
@@ -127,9 +145,10 @@ def _size(original: _Original, format: str) -> int:
     return int(size * known.bits / now.bits) if known and now else size
 
 
-def _importance(job: Job, source: Path, progress: Progress) -> Importance | None:
-    if job.importance is not None:
-        return imatrix.load(job.importance).importance()
+def _importance(job: Job, source: Path, given: Importance | None, progress: Progress) -> Importance | None:
+    if given is not None:
+        check_importance(source, given)
+        return given
     if not job.gather and not NEED_IMPORTANCE.intersection(job.targets):
         return None
     text = texts.calibration()

@@ -62,7 +62,7 @@ class Safetensors:
         self._path = path
         try:
             self._entries = _read_entries(path)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(f"{path} is no safetensors file, or broken ({error}); fetch it again") from error
 
     def names(self) -> list[str]:
@@ -161,7 +161,7 @@ def _read_entries(path: Path) -> dict[str, _Entry]:
             continue
         begin, end = (8 + length + offset for offset in told["data_offsets"])
         entry = _Entry(tuple(told["shape"]), told["dtype"], begin, end)
-        if entry.end > size:
+        if not 8 + length <= entry.begin <= entry.end <= size:
             raise ValueError(f"it ends at byte {size}, and {name} at {entry.end}")
         bits = _BITS.get(entry.dtype)
         if bits and math.prod(entry.shape) * bits // 8 != entry.end - entry.begin:

@@ -11,6 +11,8 @@ from typing import Any
 from localchat_quantize.checkpoint import Checkpoint
 from localchat_quantize.vocabulary.vocabulary import ADDED_SCORE, TokenType
 
+MOST_TOKENS = 1 << 22
+
 _ROLES = {
     "bos": "bos_token",
     "eos": "eos_token",
@@ -122,7 +124,9 @@ def with_added(
     tokens: list[str], types: list[TokenType], added: Mapping[int, AddedToken], scores: list[float] | None = None
 ) -> None:
     """Put the added tokens in their places, in place; ids that no token has get a filler."""
-    for id in range(len(tokens), max([len(tokens) - 1, *added]) + 1):
+    last = max([len(tokens) - 1, *added])
+    check_count(last + 1)
+    for id in range(len(tokens), last + 1):
         tokens.append(f"[PAD{id}]")
         types.append(TokenType.UNUSED)
         if scores is not None:
@@ -130,6 +134,12 @@ def with_added(
     for id, token in added.items():
         if types[id] not in (TokenType.UNKNOWN, TokenType.BYTE):
             tokens[id], types[id] = token.text, token.type
+
+
+def check_count(tokens: int) -> None:
+    """Raise ValueError for more tokens than any model has: making that many would take all memory."""
+    if tokens > MOST_TOKENS:
+        raise ValueError(f"{tokens} tokens")
 
 
 def _text(token: Any) -> str:

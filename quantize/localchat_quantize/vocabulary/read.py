@@ -18,7 +18,7 @@ def read_vocabulary(checkpoint: Checkpoint) -> Vocabulary:
     files = TokenizerFiles(checkpoint)
     try:
         return _read(files)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError) as error:
         raise WeightsError(f"the tokenizer files in {files.folder} are broken ({error!r}); fetch them again") from error
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from localchat.errors import ConfigError, WeightsError
-from localchat_quantize.vocabulary.files import TokenizerFiles, with_added
+from localchat_quantize.vocabulary.files import TokenizerFiles, check_count, with_added
 from localchat_quantize.vocabulary.vocabulary import TokenType, Value, Vocabulary
 
 _BPE, _UNIGRAM = 2, 1
@@ -73,7 +73,9 @@ def _vocabulary(
     more: Mapping[str, Value],
 ) -> Vocabulary:
     if files.class_name == "T5Tokenizer" and not files.added:
-        _add_sentinels(tokens, types, scores, int(files.config.get("extra_ids", _EXTRA_IDS)))
+        extra = int(files.config.get("extra_ids", _EXTRA_IDS))
+        check_count(len(tokens) + extra)
+        _add_sentinels(tokens, types, scores, extra)
     with_added(tokens, types, files.added, scores)
     special = files.special(tokens, {role: id for role, id in ids.items() if id >= 0})
     special |= {role: id for role, id in ids.items() if id >= 0 and role not in special}
