@@ -3,7 +3,7 @@
 Their answers are noise, and the same noise each time.
 """
 
-from .architectures import ARCHITECTURES, DECODERS, RECURRENT
+from .architectures import ARCHITECTURES, DECODERS, FORGETFUL, RECURRENT
 from .build import build
 
-__all__ = ["ARCHITECTURES", "DECODERS", "RECURRENT", "build"]
+__all__ = ["ARCHITECTURES", "DECODERS", "FORGETFUL", "RECURRENT", "build"]

@@ -102,13 +102,27 @@ DECODERS: Mapping[str, Architecture] = {
         Transformer(norm="rms", rotary=0.5, kv_heads=2, fused=True, qkv_bias=True, feed_forward="gated in one matrix"),
         partial(sentence_piece, add_bos=False),
     ),
+    "cohere2": Architecture(
+        Transformer(
+            norm="layer without bias",
+            kv_heads=2,
+            feed_forward="gated",
+            feed_forward_norm=False,
+            tied=True,
+            more={"attention.sliding_window": 32, "logit_scale": 1.0},
+        ),
+        partial(byte_pair, pre="olmo", control=_NEOX),
+    ),
     "mamba": Architecture(Mamba(), partial(byte_pair, pre="mpt", control=_NEOX)),
     "rwkv7": Architecture(Rwkv7(), rwkv_world),
 }
 """Those that continue a text."""
 
 RECURRENT = frozenset({"mamba", "rwkv7"})
-"""Decoders whose sequences cannot be cut back."""
+"""Decoders whose past is a state."""
+
+FORGETFUL = RECURRENT | {"cohere2"}
+"""Decoders whose sequences cannot be cut back: also those that look through a sliding window."""
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     **DECODERS,

@@ -15,7 +15,7 @@ from localchat.llama.model import Model
 from localchat.sampling_params import SamplingParams
 from localchat.worker.client import WorkerClient
 from localchat.worker.messages import Load, Submit
-from tiny_models import ARCHITECTURES, DECODERS, RECURRENT, build
+from tiny_models import ARCHITECTURES, DECODERS, FORGETFUL, RECURRENT, build
 
 Logits = NDArray[np.float32]
 
@@ -24,7 +24,7 @@ OTHER = "They were all in that system when it was said."
 TOLERANCE = 0.02
 """Logits have a standard deviation of 2.5; keys and values are kept in 16 bits, and so is the table for GELU."""
 
-CUTTABLE = sorted(DECODERS.keys() - RECURRENT)
+CUTTABLE = sorted(DECODERS.keys() - FORGETFUL)
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,34 @@ def test_a_copy_goes_its_own_way(context: Context) -> None:
     (expected,) = feed(context, (0, 0, tokens + others[2:5]))
     np.testing.assert_allclose(same, expected, atol=TOLERANCE)
     assert np.abs(same - elsewhere).max() > 1
+
+
+@each_decoder
+def test_a_saved_sequence_goes_on_elsewhere_as_it_would_have(context: Context) -> None:
+    tokens, others = tokens_of(context, f"{TEXT} {OTHER}"), tokens_of(context, OTHER)
+    feed(context, (0, 0, tokens))
+    saved = context.save(0)
+    assert saved is not None
+    assert len(saved) == context.state_bytes(0)
+    (expected,) = feed(context, (0, len(tokens), others[:4]))
+    context.drop(0)
+    feed(context, (1, 0, others))
+    assert context.restore(1, saved)
+    assert context.length(1) == len(tokens)
+    (row,) = feed(context, (1, len(tokens), others[:4]))
+    np.testing.assert_allclose(row, expected, atol=TOLERANCE)
+
+
+@each_decoder
+def test_a_state_that_is_cut_short_is_refused_and_leaves_the_sequence_empty(context: Context) -> None:
+    tokens = tokens_of(context)
+    feed(context, (0, 0, tokens))
+    saved = context.save(0)
+    assert saved is not None
+    assert not context.restore(1, saved[: len(saved) // 2])
+    assert context.length(1) == 0
+    (expected, row) = feed(context, (0, len(tokens), tokens[:1]), (1, 0, [*tokens, *tokens[:1]]))
+    np.testing.assert_allclose(row, expected, atol=TOLERANCE)
 
 
 @each_decoder

@@ -61,6 +61,15 @@ class Context(Protocol):
     def keep(self, sequence: int, length: int) -> bool:
         """Cut a sequence back to `length` tokens; False if that is impossible."""
 
+    def copy(self, source: int, target: int) -> None:
+        """Make `target` an equal of `source`."""
+
+    def save(self, sequence: int) -> memoryview | None:
+        """What the memory holds of a sequence; None where it cannot be had at the moment."""
+
+    def restore(self, sequence: int, data: memoryview) -> bool:
+        """Replace a sequence by one that was saved; False, and the sequence empty, if that is impossible."""
+
     def drop(self, sequence: int) -> None:
         """Forget a sequence."""
 

@@ -13,8 +13,10 @@ _EPSILONS = (
     "attention.layer_norm_rms_epsilon",
     "attention.group_norm_epsilon",
 )
-# Of those in the registry: a rotation of nothing makes their graph loop or crash.
-_ROTATING = frozenset({"chatglm", "falcon", "gemma", "gptneox", "llama", "phi2", "qwen2", "qwen3", "stablelm"})
+# A rotation of nothing makes their graph loop or crash.
+_ROTATING = frozenset(
+    {"chatglm", "cohere2", "falcon", "gemma", "gptneox", "llama", "phi2", "qwen2", "qwen3", "stablelm"}
+)
 _ROTATING_ALL = frozenset({"qwen2", "qwen3"})
 
 

@@ -21,6 +21,9 @@ _get_logits = C._lib["llama_get_logits"]
 _get_logits.argtypes, _get_logits.restype = [ctypes.c_void_p], ctypes.c_void_p
 
 _NEVER = C.ggml_abort_callback()
+_BYTES = ctypes.POINTER(ctypes.c_uint8)
+_MOST_BUFFERED = 256 << 20
+"""Bytes of a sequence up to which it is copied through a buffer."""
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
@@ -61,6 +64,8 @@ class Context:
         self.outputs = params.outputs or self.batch.capacity
         self.can_cut = not model.forgets
         self._memory = C.llama_get_memory(self.pointer)
+        self._has_streams = params.parallel > 1 and not params.kv_unified and not model.is_recurrent
+        self._copied: set[int] = set()
         self._logits = np.empty((0, self.vocabulary.size), np.float32)
         self._logits_address = 0
 
@@ -69,6 +74,8 @@ class Context:
         batch = self.batch
         batch.struct.n_tokens = batch.size
         status = C.llama_decode(self.pointer, batch.struct)
+        if self._copied:
+            self._copied.clear()
         if status:
             raise EngineError(f"llama_decode returned {status} for a batch of {batch.size} rows")
 
@@ -109,8 +116,45 @@ class Context:
         return bool(C.llama_memory_seq_rm(self._memory, sequence, length, -1))
 
     def copy(self, source: int, target: int) -> None:
-        """Make `target` an equal of `source`."""
-        C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        """Make `target` an equal of `source`.
+
+        Between streams llama.cpp copies all cells, used or not, and only with the next decode; what is used is less by
+        far, as a rule.
+        """
+        if not self._has_streams:
+            self.drop(target)
+            C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        elif source in self._copied or self.state_bytes(source) > _MOST_BUFFERED:
+            C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+            self._copied |= {source, target}
+        else:
+            data = self.save(source)
+            assert data is not None, "the source of no copy can be saved"
+            self.restore(target, data)
+
+    def state_bytes(self, sequence: int) -> int:
+        """Bytes that `save` would take."""
+        return int(C.llama_state_seq_get_size(self.pointer, sequence))
+
+    def save(self, sequence: int) -> memoryview | None:
+        """What the memory holds of a sequence; None while a copy has still to be made."""
+        if sequence in self._copied:
+            return None
+        data = np.empty(self.state_bytes(sequence), np.uint8)
+        written = C.llama_state_seq_get_data(self.pointer, data.ctypes.data_as(_BYTES), data.size, sequence)
+        assert written == data.size, f"llama.cpp saved {written} bytes of sequence {sequence} instead of {data.size}"
+        return data.data
+
+    def restore(self, sequence: int, data: memoryview) -> bool:
+        """Replace a sequence by one that was saved; False, and the sequence empty, where llama.cpp refuses it."""
+        self.drop(sequence)
+        if sequence in self._copied:
+            return False
+        buffer = np.frombuffer(data, np.uint8)
+        read = C.llama_state_seq_set_data(self.pointer, buffer.ctypes.data_as(_BYTES), buffer.size, sequence)
+        if read != buffer.size:
+            self.drop(sequence)
+        return bool(read == buffer.size)
 
     def drop(self, sequence: int) -> None:
         """Forget a sequence."""

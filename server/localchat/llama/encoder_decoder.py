@@ -107,6 +107,18 @@ class EncoderDecoder:
         """Whether a slot holds just this many tokens: none is ever cut back, since none outlives its source."""
         return self.length(slot) == length
 
+    def copy(self, source: int, target: int) -> None:
+        """Never: each is written from a source of its own."""
+        raise AssertionError(f"slot {source} is not to be copied to {target}")
+
+    def save(self, slot: int) -> memoryview | None:
+        """Never."""
+        return None
+
+    def restore(self, slot: int, data: memoryview) -> bool:
+        """Never."""
+        return False
+
     def drop(self, slot: int) -> None:
         """Forget a slot, and its source if nobody else is written from it."""
         source = self._sources.pop(slot, None)

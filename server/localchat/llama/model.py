@@ -62,10 +62,15 @@ class Model:
         return token
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether all that it remembers of a sequence is a state of fixed size."""
+        return bool(C.llama_model_is_recurrent(self.pointer))
+
+    @property
     def forgets(self) -> bool:
         """Whether a sequence cannot be cut back: its memory is a state, or slides along a window."""
         pointer = self.pointer
-        is_state = C.llama_model_is_recurrent(pointer) or C.llama_model_is_hybrid(pointer)
+        is_state = self.is_recurrent or C.llama_model_is_hybrid(pointer)
         return bool(is_state) or C.llama_model_n_swa(pointer) > 0
 
     def close(self) -> None:

@@ -81,6 +81,7 @@ class ScriptedContext:
         self.kv: list[list[int]] = [[] for _ in range(parallel)]
         self.steps: list[list[tuple[int, int, int]]] = []
         self.failures = 0
+        self.refusals = 0
         self._follow = follow
         self._logits = np.empty((0, SIZE), np.float32)
 
@@ -123,6 +124,21 @@ class ScriptedContext:
         if not self.can_cut and length < len(self.kv[sequence]):
             return False
         del self.kv[sequence][length:]
+        return True
+
+    def copy(self, source: int, target: int) -> None:
+        assert source != target, "a copy of a sequence over itself"
+        self.kv[target] = list(self.kv[source])
+
+    def save(self, sequence: int) -> memoryview | None:
+        return np.array(self.kv[sequence], np.int32).view(np.uint8).data
+
+    def restore(self, sequence: int, data: memoryview) -> bool:
+        if self.refusals:
+            self.refusals -= 1
+            self.kv[sequence] = []
+            return False
+        self.kv[sequence] = np.frombuffer(data, np.int32).tolist()
         return True
 
     def drop(self, sequence: int) -> None:
