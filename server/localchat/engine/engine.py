@@ -15,6 +15,7 @@ from localchat.engine.seam import Context, Encoder, Logits
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
 from localchat.errors import EngineError
+from localchat.lane import Lane
 from localchat.outputs import Delta, FinishReason, TokenLogprob
 
 
@@ -84,10 +85,9 @@ class Engine:
         """Whether a step would do nothing."""
         return not self._scheduler.has_work and not self._failures
 
-    @property
-    def load(self) -> int:
-        """Sequences that run or wait."""
-        return len(self._sequences)
+    def load(self, lane: Lane, key: str) -> int:
+        """Sequences of a key that run or wait in a lane."""
+        return sum(sequence.lane is lane and sequence.key == key for sequence in self._sequences.values())
 
     def submit(self, sequence: Sequence) -> None:
         """Queue a sequence."""
@@ -108,7 +108,7 @@ class Engine:
         if not chunks:
             return [], failures
         for chunk in chunks:
-            if not chunk.sequence.started_at:
+            if not chunk.sequence.is_placed:
                 self._start(chunk.sequence)
         if self._drafter is not None:
             chunks = self._drafter.draft(chunks, self._scheduler.spare)
@@ -142,7 +142,8 @@ class Engine:
         self.cost_model.observe(rows, kv_tokens, seconds)
 
     def _start(self, sequence: Sequence) -> None:
-        sequence.started_at = time.perf_counter()
+        sequence.is_placed = True
+        sequence.started_at = sequence.started_at or time.perf_counter()
         self._cut(sequence)
 
     def _read_next(self) -> None:
@@ -154,6 +155,7 @@ class Engine:
         assert source is not None, "a sequence that is not ready has a source"
         group = self._reading = [sequence for sequence in unready if sequence.source == source]
         for sequence in group:
+            sequence.is_placed = True
             sequence.started_at = time.perf_counter()
         slots = [sequence.slot for sequence in group]
         self._runner.read(source, slots, lambda error: self._post(lambda: self._has_read(group, error)))

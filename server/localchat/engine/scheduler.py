@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from typing import Protocol
 
+from localchat.engine.line import Line
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slots
+from localchat.lane import Lane
 from localchat.outputs import FinishReason
 
 
@@ -45,9 +46,10 @@ class Drafter(Protocol):
 class Scheduler:
     """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.
 
-    Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, first come,
-    first served, in chunks. A sequence whose source is still to be read has a slot and gets no rows. `outputs` bounds
-    the rows whose logits a step may ask for.
+    Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, interactive
+    ones before those of the background, first come, first served, in chunks. Where an interactive sequence waits and
+    no slot is free, one of the background is preempted. A sequence whose source is still to be read has a slot and
+    gets no rows. `outputs` bounds the rows whose logits a step may ask for.
     """
 
     def __init__(self, slots: Slots, *, budget: int, outputs: int | None = None) -> None:
@@ -57,7 +59,7 @@ class Scheduler:
         self._spare_outputs = budget if outputs is None else outputs - slots.count
         assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {slots.count} slots"
         self._outputs_left = self._rows_left = 0
-        self.waiting: deque[Sequence] = deque()
+        self.waiting = Line()
         self.running: list[Sequence] = []
 
     @property
@@ -73,7 +75,8 @@ class Scheduler:
     @property
     def unready(self) -> list[Sequence]:
         """Sequences whose sources are to be read."""
-        return [sequence for sequence in self.running if not sequence.is_ready]
+        unready = [sequence for sequence in self.running if not sequence.is_ready]
+        return sorted(unready, key=lambda sequence: sequence.lane is Lane.BACKGROUND)
 
     @property
     def spare(self) -> int:
@@ -82,22 +85,19 @@ class Scheduler:
 
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
-        self.waiting.append(sequence)
+        self.waiting.add(sequence)
 
     def schedule(self) -> Items[Chunk]:
         """The chunks of the next step, by ascending slot."""
-        chunks = [Chunk(s, s.computed, 1) for s in self.running if s.is_decoding]
-        left = self.budget - len(chunks)
+        decoding = [sequence for sequence in self.running if sequence.is_decoding]
+        chunks: list[Chunk] = []
+        left = self.budget - len(decoding)
         self._outputs_left = self._spare_outputs
-        for sequence in self.running:
-            if left > 0 and sequence.is_ready and not sequence.is_decoding:
-                left -= self._append(chunks, sequence, left)
-        while left > 0 and self.waiting and self.slots.has_free:
-            sequence = self.waiting.popleft()
-            self._admit(sequence)
-            if sequence.is_ready:
-                left -= self._append(chunks, sequence, left)
+        if self.waiting or len(decoding) < len(self.running):
+            for lane in Lane:
+                left = self._schedule_prompts(lane, chunks, left)
         self._rows_left = left
+        chunks += [Chunk(sequence, sequence.computed, 1) for sequence in decoding if sequence.status is Status.RUNNING]
         # With a KV stream for each sequence, llama.cpp starts a new pass wherever the ids do not ascend by one.
         return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
 
@@ -105,16 +105,55 @@ class Scheduler:
         """End a sequence, wherever it is, and free what it holds."""
         assert not sequence.is_finished, f"sequence {sequence.id} has finished already"
         if sequence.status is Status.RUNNING:
-            self.running.remove(sequence)
-            self.slots.give_back(sequence.slot, sequence.tokens[: sequence.computed])
+            self._leave_slot(sequence)
+            self.waiting.charge(sequence, sequence.output_length)
         else:
             self.waiting.remove(sequence)
         sequence.status = Status.FINISHED
         sequence.finish_reason = reason
 
+    def _schedule_prompts(self, lane: Lane, chunks: list[Chunk], left: int) -> int:
+        """Let the prompts of a lane have rows, first those that have a slot; the rows left."""
+        for sequence in self.running:
+            if left > 0 and sequence.lane is lane and sequence.is_ready and not sequence.is_decoding:
+                left -= self._append(chunks, sequence, left)
+        while self.waiting.waits(lane):
+            if lane is Lane.INTERACTIVE and not self.slots.has_free:
+                left = self._make_room(left, is_reading=bool(chunks))
+            if left <= 0 or not self.slots.has_free:
+                break
+            sequence = self.waiting.take(lane)
+            self._admit(sequence)
+            if sequence.is_ready:
+                left -= self._append(chunks, sequence, left)
+        return left
+
+    def _make_room(self, left: int, *, is_reading: bool) -> int:
+        """Preempt the sequence with the least to read again, if that gives somebody a row now; the rows left.
+
+        Where none is left, the row of one that decodes will do, unless prompts that are read already want it more.
+        """
+        victim = min(
+            (s for s in self.running if s.can_be_preempted and (left > 0 or (s.is_decoding and not is_reading))),
+            key=lambda sequence: (sequence.computed, -sequence.id),
+            default=None,
+        )
+        if victim is None:
+            return left
+        left = max(left, 0) + victim.is_decoding
+        self._leave_slot(victim)
+        victim.preempt()
+        self.waiting.put_back(victim)
+        return left
+
+    def _leave_slot(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self.slots.give_back(sequence.slot, sequence.tokens[: sequence.computed])
+
     def _admit(self, sequence: Sequence) -> None:
         sequence.slot, sequence.computed = self.slots.take(sequence.tokens, reuse=not sequence.prompt_logprobs)
-        sequence.cached = sequence.computed
+        if not sequence.preemptions:  # else it finds what it wrote itself
+            sequence.cached = sequence.computed
         sequence.status = Status.RUNNING
         self.running.append(sequence)
 

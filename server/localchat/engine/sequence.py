@@ -12,6 +12,9 @@ from localchat.engine.seam import Sampler
 from localchat.lane import Lane
 from localchat.outputs import Finish, FinishReason, TokenLogprob
 
+MIN_PROGRESS = 16
+"""Tokens that a sequence writes before it is preempted again."""
+
 
 class Status(Enum):
     """Where a sequence is on its way."""
@@ -47,18 +50,23 @@ class Sequence:
     slot: int = -1
     computed: int = 0
     cached: int = 0
+    preemptions: int = 0
     finish_reason: FinishReason | None = None
     logprob_sum: float = 0.0
     pending_logprobs: list[TokenLogprob] = field(default_factory=list)
     prompt_length: int = field(init=False)
+    read_length: int = field(init=False)
+    """Tokens to be read before it decodes: the prompt, or after a preemption all that it has."""
     is_ready: bool = field(init=False)
+    is_placed: bool = False
+    """Whether its slot holds what is computed of it and no more."""
     submitted_at: float = field(default_factory=time.perf_counter)
     started_at: float = 0.0
     first_token_at: float = 0.0
 
     def __post_init__(self) -> None:
         """Remember where the prompt ends."""
-        self.prompt_length = len(self.tokens)
+        self.prompt_length = self.read_length = len(self.tokens)
         self.is_ready = self.source is None
 
     @property
@@ -73,8 +81,8 @@ class Sequence:
 
     @property
     def is_decoding(self) -> bool:
-        """Whether the prompt has been read."""
-        return self.computed >= self.prompt_length
+        """Whether all that it began with has been read."""
+        return self.computed >= self.read_length
 
     @property
     def output_length(self) -> int:
@@ -90,6 +98,22 @@ class Sequence:
     def is_finished(self) -> bool:
         """Whether it has ended, for whatever reason."""
         return self.status is Status.FINISHED
+
+    @property
+    def can_be_preempted(self) -> bool:
+        """Whether it may be set aside: once, and then whenever it has got on since."""
+        is_due = not self.preemptions or len(self.tokens) - self.read_length >= MIN_PROGRESS
+        return self.lane is Lane.BACKGROUND and self.source is None and is_due
+
+    def preempt(self) -> None:
+        """Wait again, without a slot; what is computed is to be read again, what is written stays."""
+        if self.output_length:
+            self.prompt_logprobs = False  # the prompt's have been reported
+        else:
+            self.pending_logprobs.clear()  # they begin again with the prompt
+        self.status, self.slot, self.computed, self.is_placed = Status.WAITING, -1, 0, False
+        self.read_length = len(self.tokens)
+        self.preemptions += 1
 
     def summary(self) -> Finish:
         """Counts and times of a finished sequence."""

@@ -155,10 +155,9 @@ class Intake:
         return frozenset(token for token in found if token is not None)
 
     def _start(self, sequence: Sequence) -> None:
-        if self._engine.load >= self._most:
-            error = QueueFull(
-                f"{self._engine.load} requests are running or waiting, which is as many as may; try later"
-            )
+        load = self._engine.load(sequence.lane, sequence.key)
+        if load >= self._most:  # others are not refused for what one key asks
+            error = QueueFull(f"{load} requests are running or waiting, which is as many as may; try later")
             self._output.send(m.Failed.of(sequence.id, error))
             return
         self._engine.submit(sequence)

@@ -14,6 +14,7 @@ from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine, Failure, Usage
 from localchat.engine.logprobs import token_logprob
 from localchat.engine.sequence import Sequence
+from localchat.lane import Lane
 from localchat.outputs import Finish, TokenLogprob
 
 from .scripted import END, LIKELY, SIZE, Greedy, ScriptedContext, babble, replies
@@ -329,7 +330,7 @@ def test_abort_frees_slot_and_cache_at_once(steps: int, cached: int) -> None:
     assert driver.engine.usage() == Usage(running=1, waiting=0, kv_tokens_running=cached, kv_tokens_cached=0)
     driver.engine.abort(1)
     assert driver.engine.usage() == Usage(running=0, waiting=0, kv_tokens_running=0, kv_tokens_cached=cached)
-    assert driver.engine.load == 0
+    assert driver.engine.load(Lane.INTERACTIVE, "") == 0
     assert driver.engine.is_idle
     assert driver.results[1].finish is None  # nobody listens any more
 
@@ -399,7 +400,7 @@ def test_slot_of_a_failed_sequence_is_emptied() -> None:
     driver.step()
     assert driver.results[2].failure is not None
     assert driver.engine.usage() == Usage(running=0, waiting=0, kv_tokens_running=0, kv_tokens_cached=0)
-    assert driver.engine.load == 0
+    assert driver.engine.load(Lane.INTERACTIVE, "") == 0
 
 
 def test_request_after_a_failure_works() -> None:
@@ -436,9 +437,9 @@ def test_load_counts_running_and_waiting() -> None:
     for id in (1, 2, 3):
         driver.submit(id, "words", max_tokens=2)
     driver.step()
-    assert driver.engine.load == 3
+    assert driver.engine.load(Lane.INTERACTIVE, "") == 3
     driver.run()
-    assert driver.engine.load == 0
+    assert driver.engine.load(Lane.INTERACTIVE, "") == 0
 
 
 # Log-probabilities.
