@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from localchat.engine.cost_model import CostModel
 from localchat.engine.logprobs import token_logprob
+from localchat.engine.prefix_cache import Placement, PrefixCache
 from localchat.engine.runner import Runner
 from localchat.engine.scheduler import Chunk, Drafter, Scheduler
 from localchat.engine.seam import Context, Encoder, Logits
 from localchat.engine.sequence import Sequence, Status
-from localchat.engine.slots import Slots
+from localchat.engine.slots import Slot
 from localchat.errors import EngineError
 from localchat.lane import Lane
 from localchat.outputs import Delta, FinishReason, TokenLogprob
@@ -65,6 +66,7 @@ class Engine:
         drafter: Drafter | None = None,
         post: Callable[[Job], None] = _at_once,
         cost_model: CostModel | None = None,
+        saved_bytes: int = 0,
     ) -> None:
         self.cost_model = cost_model or CostModel()
         self.n_ctx = context.n_ctx
@@ -73,8 +75,10 @@ class Engine:
         self._runner = Runner(context, encoder)
         self._drafter = drafter if context.can_cut else None
         self._post = post
-        self._slots = Slots(context.parallel, can_cut=context.can_cut)
-        self._scheduler = Scheduler(self._slots, budget=budget, outputs=outputs)
+        self._cache = PrefixCache(
+            context.parallel, can_cut=context.can_cut, can_copy=encoder is None, saved_bytes=saved_bytes
+        )
+        self._scheduler = Scheduler(self._cache, budget=budget, outputs=outputs)
         self._sequences: dict[int, Sequence] = {}
         self._drafted = self._accepted = 0
         self._reading: list[Sequence] = []
@@ -103,13 +107,12 @@ class Engine:
     def step(self) -> tuple[list[Delta], list[Failure]]:
         """Let sequences catch up once; what is new of each."""
         chunks = self._scheduler.schedule()
+        if not all(map(self._place, self._cache.placements())):
+            chunks = [chunk for chunk in chunks if chunk.start == chunk.sequence.computed]  # the others begin anew
         self._read_next()
         failures, self._failures = self._failures, []
         if not chunks:
             return [], failures
-        for chunk in chunks:
-            if not chunk.sequence.is_placed:
-                self._start(chunk.sequence)
         if self._drafter is not None:
             chunks = self._drafter.draft(chunks, self._scheduler.spare)
         start = time.perf_counter()
@@ -129,7 +132,7 @@ class Engine:
             running=len(self._scheduler.running),
             waiting=len(self._scheduler.waiting),
             kv_tokens_running=sum(sequence.computed for sequence in self._scheduler.running),
-            kv_tokens_cached=self._slots.cached_tokens,
+            kv_tokens_cached=self._cache.cached_tokens,
             drafted=self._drafted,
             accepted=self._accepted,
         )
@@ -141,10 +144,22 @@ class Engine:
             kv_tokens += chunk.rows * (chunk.start + chunk.rows)
         self.cost_model.observe(rows, kv_tokens, seconds)
 
-    def _start(self, sequence: Sequence) -> None:
-        sequence.is_placed = True
+    def _place(self, placement: Placement) -> bool:
+        """Let a slot hold what its new sequence begins with; False, and nothing of it, where that is impossible."""
+        sequence, slot, source = placement.sequence, placement.slot.id, placement.source
         sequence.started_at = sequence.started_at or time.perf_counter()
-        self._cut(sequence)
+        if placement.lost is not None and (data := self._runner.save(slot)) is not None:
+            self._cache.keep(placement.lost, data)
+        if isinstance(source, Slot):
+            self._runner.copy(source.id, slot)
+        elif source is not None:
+            self._runner.restore(slot, source.data)
+        # What another placement could not fill is no source for this one.
+        if self._runner.length(slot) >= placement.length and self._runner.cut(slot, placement.length):
+            return True
+        self._runner.cut(slot, 0)
+        self._cache.fail(placement)
+        return False
 
     def _read_next(self) -> None:
         """Have a source read, unless one is: for all sequences at once that wait for the same."""
@@ -155,7 +170,6 @@ class Engine:
         assert source is not None, "a sequence that is not ready has a source"
         group = self._reading = [sequence for sequence in unready if sequence.source == source]
         for sequence in group:
-            sequence.is_placed = True
             sequence.started_at = time.perf_counter()
         slots = [sequence.slot for sequence in group]
         self._runner.read(source, slots, lambda error: self._post(lambda: self._has_read(group, error)))
@@ -268,7 +282,7 @@ class Engine:
         sequence.computed = 0
 
     def _check_integrity(self) -> None:
-        for slot in range(self._slots.count):
-            held, known = self._runner.length(slot), len(self._slots[slot].tokens)
-            assert self._slots[slot].is_free, f"slot {slot} is owned, but nothing runs"
+        for slot in range(self._cache.count):
+            held, known = self._runner.length(slot), self._cache.slots[slot].length
+            assert self._cache.slots[slot].is_free, f"slot {slot} is owned, but nothing runs"
             assert held == known, f"slot {slot} holds {held} tokens in the KV cache, {known} were expected"

@@ -56,6 +56,18 @@ class Runner:
             return True
         return self._context.keep(slot, length)
 
+    def copy(self, source: int, slot: int) -> None:
+        """Let a slot hold what another holds."""
+        self._context.copy(source, slot)
+
+    def save(self, slot: int) -> memoryview | None:
+        """What the KV cache holds in a slot; None where it cannot be had at the moment."""
+        return self._context.save(slot)
+
+    def restore(self, slot: int, data: memoryview) -> None:
+        """Let a slot hold what was saved; it is empty where that is impossible."""
+        self._context.restore(slot, data)
+
     def length(self, slot: int) -> int:
         """Tokens of a slot in the KV cache."""
         return self._context.length(slot)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from localchat.engine.line import Line
+from localchat.engine.prefix_cache import PrefixCache
 from localchat.engine.sequence import Sequence, Status
-from localchat.engine.slots import Slots
 from localchat.lane import Lane
 from localchat.outputs import FinishReason
 
@@ -48,16 +48,17 @@ class Scheduler:
 
     Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, interactive
     ones before those of the background, first come, first served, in chunks. Where an interactive sequence waits and
-    no slot is free, one of the background is preempted. A sequence whose source is still to be read has a slot and
-    gets no rows. `outputs` bounds the rows whose logits a step may ask for.
+    no slot is free, one of the background is preempted. A sequence whose source is still to be read, or whose prefix
+    somebody else is about to compute, has a slot and gets no rows. `outputs` bounds the rows whose logits a step may
+    ask for.
     """
 
-    def __init__(self, slots: Slots, *, budget: int, outputs: int | None = None) -> None:
-        self.slots = slots
+    def __init__(self, cache: PrefixCache, *, budget: int, outputs: int | None = None) -> None:
+        self.cache = cache
         self.budget = budget
         # Each slot has a row of logits of its own; the others are for prompts that want those of every row.
-        self._spare_outputs = budget if outputs is None else outputs - slots.count
-        assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {slots.count} slots"
+        self._spare_outputs = budget if outputs is None else outputs - cache.count
+        assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {cache.count} slots"
         self._outputs_left = self._rows_left = 0
         self.waiting = Line()
         self.running: list[Sequence] = []
@@ -70,12 +71,14 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         """Whether a step would compute or begin something."""
-        return any(s.is_ready for s in self.running) or (bool(self.waiting) and self.slots.has_free)
+        if any(sequence.is_ready for sequence in self.running) or self.cache.has_due:
+            return True
+        return bool(self.waiting) and self.cache.has_free
 
     @property
     def unready(self) -> list[Sequence]:
         """Sequences whose sources are to be read."""
-        unready = [sequence for sequence in self.running if not sequence.is_ready]
+        unready = [sequence for sequence in self.running if not sequence.is_ready and sequence.source is not None]
         return sorted(unready, key=lambda sequence: sequence.lane is Lane.BACKGROUND)
 
     @property
@@ -94,6 +97,7 @@ class Scheduler:
         left = self.budget - len(decoding)
         self._outputs_left = self._spare_outputs
         if self.waiting or len(decoding) < len(self.running):
+            self.cache.settle()
             for lane in Lane:
                 left = self._schedule_prompts(lane, chunks, left)
         self._rows_left = left
@@ -118,9 +122,9 @@ class Scheduler:
             if left > 0 and sequence.lane is lane and sequence.is_ready and not sequence.is_decoding:
                 left -= self._append(chunks, sequence, left)
         while self.waiting.waits(lane):
-            if lane is Lane.INTERACTIVE and not self.slots.has_free:
+            if lane is Lane.INTERACTIVE and not self.cache.has_free:
                 left = self._make_room(left, is_reading=bool(chunks))
-            if left <= 0 or not self.slots.has_free:
+            if left <= 0 or not self.cache.has_free:
                 break
             sequence = self.waiting.take(lane)
             self._admit(sequence)
@@ -148,12 +152,10 @@ class Scheduler:
 
     def _leave_slot(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
-        self.slots.give_back(sequence.slot, sequence.tokens[: sequence.computed])
+        self.cache.give_back(sequence)
 
     def _admit(self, sequence: Sequence) -> None:
-        sequence.slot, sequence.computed = self.slots.take(sequence.tokens, reuse=not sequence.prompt_logprobs)
-        if not sequence.preemptions:  # else it finds what it wrote itself
-            sequence.cached = sequence.computed
+        self.cache.take(sequence)
         sequence.status = Status.RUNNING
         self.running.append(sequence)
 

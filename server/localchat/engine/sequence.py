@@ -58,8 +58,6 @@ class Sequence:
     read_length: int = field(init=False)
     """Tokens to be read before it decodes: the prompt, or after a preemption all that it has."""
     is_ready: bool = field(init=False)
-    is_placed: bool = False
-    """Whether its slot holds what is computed of it and no more."""
     submitted_at: float = field(default_factory=time.perf_counter)
     started_at: float = 0.0
     first_token_at: float = 0.0
@@ -100,6 +98,11 @@ class Sequence:
         return self.status is Status.FINISHED
 
     @property
+    def reuses(self) -> bool:
+        """Whether it may begin with what was computed for others."""
+        return self.source is None and not self.prompt_logprobs
+
+    @property
     def can_be_preempted(self) -> bool:
         """Whether it may be set aside: once, and then whenever it has got on since."""
         is_due = not self.preemptions or len(self.tokens) - self.read_length >= MIN_PROGRESS
@@ -111,7 +114,7 @@ class Sequence:
             self.prompt_logprobs = False  # the prompt's have been reported
         else:
             self.pending_logprobs.clear()  # they begin again with the prompt
-        self.status, self.slot, self.computed, self.is_placed = Status.WAITING, -1, 0, False
+        self.status, self.slot, self.computed = Status.WAITING, -1, 0
         self.read_length = len(self.tokens)
         self.preemptions += 1
 

@@ -1,90 +1,72 @@
-"""The places in the KV cache, and what each still holds from the last sequence that had it."""
+"""The places in the KV cache, and what each holds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 
-MIN_REUSE = 16
-"""Shorter common prefixes do not decide which slot is taken: nearly all chats share a few template tokens."""
+from localchat.engine.sequence import Sequence
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Slot:
-    """One sequence's worth of KV cache. `tokens` are those it holds, while no running sequence owns it."""
+    """One sequence's worth of KV cache. While it is free it holds what its last sequence left."""
 
     id: int
-    tokens: list[int] = field(default_factory=list)
-    is_free: bool = True
-    last_used: int = 0
+    left: list[int] = field(default_factory=list)
+    owner: Sequence | None = None
+    used: int = 0
+    uses: int = 0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no sequence owns it."""
+        return self.owner is None
+
+    @property
+    def tokens(self) -> Items[int]:
+        """Those whose keys and values it holds, of a running sequence with those that are still to be computed."""
+        return self.left if self.owner is None else self.owner.tokens
+
+    @property
+    def length(self) -> int:
+        """Tokens whose keys and values it holds."""
+        return len(self.left) if self.owner is None else self.owner.computed
 
 
 class Slots:
-    """Hands out slots so that prefixes are reused and running slots stay next to each other."""
+    """All slots, and which are near the running ones."""
 
-    def __init__(self, count: int, *, can_cut: bool = True) -> None:
-        self.count = count
+    def __init__(self, count: int) -> None:
         self._slots = [Slot(i) for i in range(count)]
-        self._can_cut = can_cut
-        self._clock = 0
 
     def __getitem__(self, slot: int) -> Slot:
         """The slot with this id."""
         return self._slots[slot]
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._slots)
+
+    @property
+    def free(self) -> list[Slot]:
+        """Those that another sequence can have."""
+        return [slot for slot in self._slots if slot.owner is None]
+
     @property
     def has_free(self) -> bool:
         """Whether another sequence can start."""
-        return any(slot.is_free for slot in self._slots)
+        return any(slot.owner is None for slot in self._slots)
 
-    @property
-    def cached_tokens(self) -> int:
-        """Tokens kept for reuse in slots that nobody owns."""
-        return sum(len(slot.tokens) for slot in self._slots if slot.is_free)
+    def distance(self, slot: Slot) -> int:
+        """0 for a hole between running slots, 1 for a neighbour of theirs, 2 for any other.
 
-    def take(self, prompt: Items[int], *, reuse: bool = True) -> tuple[int, int]:
-        """Own a free slot; returns its id and how many of the prompt's tokens it holds already.
-
-        The longest common prefix wins. Without one: a hole between running slots or a neighbour of theirs, because
-        llama.cpp decodes only consecutive sequences in one pass; then an empty slot; then the one unused longest.
+        llama.cpp decodes only consecutive sequences in one pass.
         """
-        assert self.has_free, "no free slot"
-        free = [slot for slot in self._slots if slot.is_free]
-        shared = {slot.id: self._reusable(slot, prompt) if reuse else 0 for slot in free}
-        best = max(free, key=lambda slot: (shared[slot.id], -slot.id))
-        if shared[best.id] < MIN_REUSE:
-            best = min(free, key=lambda slot: (self._distance(slot), len(slot.tokens) > 0, slot.last_used, slot.id))
-        best.is_free = False
-        best.tokens = []
-        return best.id, shared[best.id]
-
-    def give_back(self, slot_id: int, tokens: list[int]) -> None:
-        """End the ownership; `tokens` are what the KV cache holds there from now on."""
-        self._clock += 1
-        slot = self._slots[slot_id]
-        assert not slot.is_free, f"slot {slot_id} is free already"
-        slot.is_free, slot.tokens, slot.last_used = True, tokens, self._clock
-
-    def _reusable(self, slot: Slot, prompt: Items[int]) -> int:
-        """Tokens of the prompt that need no computing; its last one always does, to have logits."""
-        length = _common_prefix(slot.tokens, prompt, len(prompt) - 1)
-        if not self._can_cut and length < len(slot.tokens):
-            return 0
-        return length
-
-    def _distance(self, slot: Slot) -> int:
-        """0 for a hole, 1 for a neighbour of the running slots, 2 for any other."""
-        running = [other.id for other in self._slots if not other.is_free]
+        running = [other.id for other in self._slots if other.owner is not None]
         if not running:
             return 2
-        low, high = min(running), max(running)
+        low, high = running[0], running[-1]
         if low < slot.id < high:
             return 0
         return 1 if slot.id in (low - 1, high + 1) else 2
-
-
-def _common_prefix(left: Items[int], right: Items[int], limit: int) -> int:
-    limit = min(limit, len(left), len(right))
-    if left[:limit] == right[:limit]:
-        return max(limit, 0)
-    return next(i for i in range(limit) if left[i] != right[i])

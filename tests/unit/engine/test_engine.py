@@ -41,9 +41,9 @@ class Result:
 class Driver:
     """An engine over a script, and what has come out of it."""
 
-    def __init__(self, context: ScriptedContext, *, outputs: int | None = None) -> None:
+    def __init__(self, context: ScriptedContext, *, outputs: int | None = None, saved_bytes: int = 0) -> None:
         self.context = context
-        self.engine = Engine(context, budget=context.batch.capacity, outputs=outputs)
+        self.engine = Engine(context, budget=context.batch.capacity, outputs=outputs, saved_bytes=saved_bytes)
         self.results: dict[int, Result] = {}
 
     def submit(
@@ -305,6 +305,91 @@ def test_reuse_never_changes_the_text(prompts: list[tuple[str, str]], can_cut: b
         prompt = (head + tail)[:200]
         fresh = ask(Driver(ScriptedContext(babble)), prompt, max_tokens=8)
         assert ask(driver, prompt, max_tokens=8).text == fresh.text
+
+
+HEADS = ("", "x" * 70, "x" * 70 + "y" * 80, "x" * 70 + "z" * 300, "w" * 400)
+
+
+@given(
+    prompts=st.lists(
+        st.tuples(st.sampled_from(HEADS), st.text(alphabet="xyzw", min_size=1, max_size=9), st.integers(0, 6)),
+        min_size=1,
+        max_size=12,
+    ),
+    parallel=st.integers(1, 4),
+    can_cut=st.booleans(),
+    saved_bytes=st.sampled_from([0, 2000, 100_000]),
+    aborted=st.sets(st.integers(0, 11), max_size=3),
+    refusals=st.integers(0, 2),
+)
+def test_whatever_is_copied_saved_and_restored_each_says_the_same_as_alone(
+    prompts: list[tuple[str, str, int]],
+    parallel: int,
+    can_cut: bool,
+    saved_bytes: int,
+    aborted: set[int],
+    refusals: int,
+) -> None:
+    context = ScriptedContext(babble, n_ctx=512, parallel=parallel, capacity=128, can_cut=can_cut)
+    driver = Driver(context, saved_bytes=saved_bytes)
+    context.refusals = refusals
+    for id, (head, tail, gap) in enumerate(prompts):
+        driver.submit(id, head + tail, max_tokens=4)
+        for _ in range(gap):
+            if not driver.engine.is_idle:
+                driver.step()
+        if id in aborted:
+            driver.engine.abort(id)
+    results = driver.run()
+    for id, (head, tail, _) in enumerate(prompts):
+        if id not in aborted:
+            alone = ask(Driver(ScriptedContext(babble, n_ctx=512)), head + tail, max_tokens=4)
+            assert results[id].text == alone.text
+    driver.engine.usage()
+
+
+def test_prefix_that_arrives_many_times_at_once_is_computed_once() -> None:
+    driver = Driver(ScriptedContext(babble, parallel=4, n_ctx=512, capacity=256))
+    system = "s" * 200
+    for id in range(4):
+        driver.submit(id, f"{system}question {id}", max_tokens=2)
+    results = driver.run()
+    assert [results[id].finish.cached_tokens for id in range(4)] == [0, 209, 209, 209]  # type: ignore[union-attr]
+    assert sum(count for step in driver.context.steps[:2] for *_, count in step) == 210 + 1 + 3
+
+
+def test_second_user_of_a_system_prompt_leaves_the_first_ones_conversation_alone() -> None:
+    driver = Driver(ScriptedContext(babble, parallel=2, n_ctx=512, capacity=256))
+    system = "s" * 100
+    first = system + "and now something else. " * 8
+    ask(driver, first, max_tokens=2)
+    assert ask(driver, system + "Hello!", max_tokens=2).finish.cached_tokens == 100  # type: ignore[union-attr]
+    again = ask(driver, first + "!", max_tokens=2)
+    assert again.finish is not None
+    assert again.finish.cached_tokens == len(first)
+
+
+def test_conversation_that_lost_its_slot_is_restored() -> None:
+    driver = Driver(ScriptedContext(babble, parallel=1, n_ctx=512, capacity=512), saved_bytes=100_000)
+    first, other = "a" * 300, "b" * 300
+    ask(driver, first, max_tokens=2)
+    ask(driver, other, max_tokens=2)
+    again = ask(driver, first + "?", max_tokens=2)
+    assert again.finish is not None
+    assert again.finish.cached_tokens == 300
+    assert again.text == ask(Driver(ScriptedContext(babble, n_ctx=512)), first + "?", max_tokens=2).text
+
+
+def test_state_that_is_refused_is_computed_again() -> None:
+    driver = Driver(ScriptedContext(babble, parallel=1, n_ctx=512, capacity=512), saved_bytes=100_000)
+    first, other = "a" * 300, "b" * 300
+    ask(driver, first, max_tokens=2)
+    ask(driver, other, max_tokens=2)
+    driver.context.refusals = 1
+    again = ask(driver, first + "?", max_tokens=2)
+    assert again.finish is not None
+    assert again.finish.cached_tokens == 0
+    assert again.text == ask(Driver(ScriptedContext(babble, n_ctx=512)), first + "?", max_tokens=2).text
 
 
 def test_memory_that_cannot_be_cut_is_continued() -> None:

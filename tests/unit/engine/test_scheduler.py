@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localchat.engine.detokenizer import Detokenizer
+from localchat.engine.prefix_cache import PrefixCache
 from localchat.engine.scheduler import Chunk, Scheduler
 from localchat.engine.sequence import Sequence, Status
-from localchat.engine.slots import Slots
 
 from .scripted import Greedy
 
@@ -25,7 +25,7 @@ def make(id: int, length: int, *, first: int | None = None, prompt_logprobs: boo
 
 
 def make_scheduler(*, slots: int = 4, budget: int = 32, can_cut: bool = True, outputs: int | None = None) -> Scheduler:
-    return Scheduler(Slots(slots, can_cut=can_cut), budget=budget, outputs=outputs)
+    return Scheduler(PrefixCache(slots, can_cut=can_cut), budget=budget, outputs=outputs)
 
 
 def compute(chunks: Items[Chunk]) -> None:
@@ -186,8 +186,8 @@ def test_finish_frees_a_sequence_wherever_it_is(steps: int) -> None:
     assert sequence.is_finished
     assert sequence.finish_reason == "abort"
     assert scheduler.is_idle
-    assert scheduler.slots.has_free
-    assert scheduler.slots.cached_tokens == (0, 8, 12)[steps]
+    assert scheduler.cache.has_free
+    assert scheduler.cache.cached_tokens == (0, 8, 12)[steps]
     start(scheduler, make(2, 5))
     assert step(scheduler) == {2: 5}
 
@@ -200,7 +200,7 @@ def test_finished_sequence_leaves_what_is_computed_of_it() -> None:
         step(scheduler)
     scheduler.finish(sequence, "stop")
     assert len(sequence.tokens) == 8
-    assert scheduler.slots[0].tokens == sequence.tokens[:7]  # the last token was chosen, never computed
+    assert scheduler.cache.slots[0].tokens == sequence.tokens[:7]  # the last token was chosen, never computed
 
 
 def test_sequence_cannot_finish_twice() -> None:

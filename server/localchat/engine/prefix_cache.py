@@ -1,0 +1,245 @@
+"""Which slot a new sequence gets, and what of its prompt need not be computed because somebody holds it.
+
+Who holds tokens: free slots, which hold what their last sequence left; running sequences, as far as they are computed;
+and states that were saved when their slot was needed. A newcomer goes on in a free slot that holds its prefix, unless
+what would be lost there is worth more than what another slot holds; then the prefix is copied. Where a running
+sequence is about to compute what the newcomer shares with it, the newcomer waits in its slot and then gets a copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from localchat.engine.prefix_tree import PrefixTree, common_prefix
+from localchat.engine.saved import Saved, SavedPrefixes, worth
+from localchat.engine.sequence import Sequence, Status
+from localchat.engine.slots import Slot, Slots
+
+MIN_REUSE = 16
+"""Shorter common prefixes do not decide which slot is taken: nearly all chats share a few template tokens."""
+MIN_COPY = 64
+"""Copying, and waiting for somebody to compute, must spare so many tokens."""
+MIN_SAVED = 256
+"""Fewer tokens are sooner computed again than it is worth to keep them."""
+
+Holder = Slot | Saved
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How a slot comes to hold the first `length` tokens of its new sequence: from itself or from `source`.
+
+    `lost` are tokens that the slot held and that are to be saved first.
+    """
+
+    sequence: Sequence
+    slot: Slot
+    length: int
+    source: Holder | None = None
+    lost: list[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """A sequence that has a slot and waits until `leader` has computed the first `length` tokens of both."""
+
+    sequence: Sequence
+    leader: Sequence
+    length: int
+
+    @property
+    def is_over(self) -> bool:
+        return self.leader.computed >= self.length or self.leader.status is not Status.RUNNING
+
+
+class PrefixCache:
+    """Hands out slots. Whoever takes one must carry out the placements, in their order, before the next decode."""
+
+    def __init__(self, count: int, *, can_cut: bool = True, can_copy: bool = True, saved_bytes: int = 0) -> None:
+        self.slots = Slots(count)
+        self.saved = SavedPrefixes(saved_bytes)
+        self._tree: PrefixTree[Holder] = PrefixTree()
+        self._can_cut = can_cut
+        self._can_copy = can_copy
+        self._clock = 0
+        self._placements: list[Placement] = []
+        self._waits: list[_Wait] = []
+
+    @property
+    def count(self) -> int:
+        """Slots there are."""
+        return len(self.slots)
+
+    @property
+    def has_free(self) -> bool:
+        """Whether another sequence can start."""
+        return self.slots.has_free
+
+    @property
+    def has_due(self) -> bool:
+        """Whether a sequence need not wait for another any more."""
+        return any(wait.is_over for wait in self._waits)
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens kept for reuse in slots that nobody owns."""
+        return sum(len(slot.left) for slot in self.slots.free)
+
+    def take(self, sequence: Sequence) -> None:
+        """Give a sequence a slot. It is not ready where it must wait for another."""
+        assert self.has_free, "no free slot"
+        self._clock += 1
+        held = self._held(sequence)
+        slot, source, length = self._choose(sequence, held)
+        leader = self._leader(sequence, length)
+        if leader is not None:
+            slot, source, length = self._victim(held), None, 0
+            self._waits.append(leader)
+            sequence.is_ready = False
+        self._place(sequence, slot, source, length)
+        if leader is None:
+            _note_cached(sequence)
+
+    def settle(self) -> None:
+        """Let those go on who need not wait any more."""
+        if not self._waits:
+            return
+        for wait in [wait for wait in self._waits if wait.is_over]:
+            self._waits.remove(wait)
+            sequence, slot = wait.sequence, self.slots[wait.sequence.slot]
+            held = self._held(sequence)
+            held.pop(slot, None)
+            source = max(held, key=lambda holder: held[holder], default=None)
+            length = held[source] if source is not None else 0
+            again = self._leader(sequence, length)
+            if again is not None:
+                self._waits.append(again)
+                continue
+            sequence.is_ready = True
+            if source is not None and length >= MIN_COPY:
+                self._use(source)
+                self._placements.append(Placement(sequence, slot, length, source))
+                sequence.computed = length
+            _note_cached(sequence)
+
+    def give_back(self, sequence: Sequence) -> None:
+        """End the ownership of a slot, which holds what is computed of the sequence."""
+        slot = self.slots[sequence.slot]
+        assert slot.owner is sequence, f"slot {slot.id} is free already"
+        for wait in self._waits:
+            if wait.sequence is sequence:
+                self._waits.remove(wait)
+                sequence.is_ready = True
+                break
+        self._clock += 1
+        slot.left, slot.owner, slot.used = sequence.tokens[: sequence.computed], None, self._clock
+        self._tree.add(slot, slot.left)
+
+    def placements(self) -> list[Placement]:
+        """What is to be done before the next decode; they are given out once."""
+        placements, self._placements = self._placements, []
+        return placements
+
+    def keep(self, tokens: list[int], data: memoryview) -> None:
+        """Take a state that was saved."""
+        entry = Saved(tokens, data, self._clock)
+        self._tree.add(entry, tokens)
+        for gone in self.saved.put(entry, self._clock):
+            self._tree.remove(gone)
+
+    def fail(self, placement: Placement) -> None:
+        """Take note that a slot is empty, since it could not be filled as it was to be."""
+        sequence, slot = placement.sequence, placement.slot
+        if slot.owner is sequence:
+            sequence.computed = 0
+            sequence.cached *= bool(sequence.preemptions)
+        elif slot.owner is None:
+            slot.left = []
+            self._tree.add(slot, [])
+
+    def _held(self, sequence: Sequence) -> dict[Holder, int]:
+        """How many of a sequence's first tokens each can give now; the last always is computed, to have logits."""
+        if not sequence.reuses:
+            return {}
+        most = len(sequence.tokens) - 1
+        held = {}
+        for holder, length in self._tree.match(sequence.tokens).items():
+            if isinstance(holder, Slot) and holder.owner is not None:
+                if not self._can_copy or holder.owner is sequence:
+                    continue
+                if length == self._tree.length(holder) < holder.owner.computed:  # the tree knows of no answers
+                    length += common_prefix(sequence.tokens[length:], holder.owner.tokens, length)
+            usable = min(length, holder.length, most)
+            if usable and (self._can_cut or usable == holder.length):
+                held[holder] = usable
+        return held
+
+    def _choose(self, sequence: Sequence, held: dict[Holder, int]) -> tuple[Slot, Holder | None, int]:
+        """A free slot, whom it gets its prefix from unless it has it, and how much."""
+        victim = self._victim(held)
+        source = max(held, key=lambda holder: (held[holder], isinstance(holder, Slot) and holder.is_free), default=None)
+        best = held[source] if source is not None else 0
+        if best < MIN_REUSE:
+            return victim, None, held.get(victim, 0)
+        in_place = min(
+            (holder for holder in held if isinstance(holder, Slot) and holder.is_free),
+            key=lambda slot: (best - held[slot] + self._loss(slot, held[slot]), slot.id),
+            default=None,
+        )
+        if in_place is not None:
+            cost = best - held[in_place] + self._loss(in_place, held[in_place])
+            if not self._can_copy or in_place is victim or cost <= MIN_COPY + self._loss(victim, 0):
+                return in_place, None, held[in_place]
+        if source is victim or best < MIN_COPY or not self._can_copy:
+            return victim, None, held.get(victim, 0)
+        return victim, source, best
+
+    def _victim(self, held: dict[Holder, int]) -> Slot:
+        """The free slot that is best overwritten: near the running ones, and of little worth."""
+        distance, loss = self.slots.distance, self._loss
+        return min(
+            self.slots.free, key=lambda slot: (distance(slot), loss(slot, held.get(slot, 0)), slot.used, slot.id)
+        )
+
+    def _loss(self, slot: Slot, kept: int) -> float:
+        """What is lost with the tokens beyond the first `kept`: those that nobody else has, by how likely they are."""
+        if slot not in self._tree:
+            return 0.0
+        lost = len(slot.left) - max(kept, self._tree.shared(slot))
+        return max(0, lost) * worth(slot, self._clock)
+
+    def _leader(self, sequence: Sequence, length: int) -> _Wait | None:
+        """Who is about to compute much more than `length` of a sequence's tokens, and how much."""
+        if not sequence.reuses or not self._can_copy or not self._can_cut:
+            return None
+        best = None
+        for holder, common in self._tree.match(sequence.tokens).items():
+            leader = holder.owner if isinstance(holder, Slot) else None
+            if leader is None or leader is sequence or not leader.is_ready:
+                continue
+            common = min(common, len(sequence.tokens) - 1)
+            if common >= length + MIN_COPY and common > leader.computed and (best is None or common > best.length):
+                best = _Wait(sequence, leader, common)
+        return best
+
+    def _place(self, sequence: Sequence, slot: Slot, source: Holder | None, length: int) -> None:
+        lost = None
+        if self.saved.is_on and slot in self._tree:
+            kept = max(self._tree.shared(slot), length if source is None else 0)
+            lost = slot.left if len(slot.left) - kept >= MIN_SAVED else None
+        slot.uses = slot.uses + 1 if source is None and length >= MIN_REUSE else 0
+        if source is not None:
+            self._use(source)
+        self._placements.append(Placement(sequence, slot, length, source, lost))
+        slot.left, slot.owner, sequence.slot, sequence.computed = [], sequence, slot.id, length
+        if sequence.source is None:
+            self._tree.add(slot, sequence.tokens)
+
+    def _use(self, holder: Holder) -> None:
+        holder.used = self._clock
+        holder.uses += 1
+
+
+def _note_cached(sequence: Sequence) -> None:
+    if not sequence.preemptions:  # else it finds what it wrote itself
+        sequence.cached = sequence.computed
