@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import platformdirs
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -24,6 +24,10 @@ Auto = Literal["auto"]
 PositiveInt = Annotated[int, Field(ge=1)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(lambda value: _split(value))]
 """A list; environment variables give it as JSON, or as one text with commas."""
+Secrets = Annotated[
+    list[Annotated[SecretStr, Field(min_length=1)]], NoDecode, BeforeValidator(lambda value: _split(value, blanks=True))
+]
+"""The same of what must not be shown. An empty one is an error: it would protect nothing."""
 KvType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 
 
@@ -59,13 +63,14 @@ class Settings(BaseSettings):
     commercial: bool = Field(False, description="Refuse models whose license does not allow commercial use.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
-    api_key: str | None = Field(None, min_length=1, description="Bearer token that clients must send.")
+    api_key: Secrets = Field([], description="Bearer token that clients must send; give it again for several clients.")
+    background_api_key: Secrets = Field([], description="The same, for a client whose requests run in the background.")
     insecure: bool = Field(False, description="Allow a non-loopback address without an API key.")
 
     ctx_size: Auto | PositiveInt = Field("auto", description="Context tokens of each sequence; auto fits memory.")
     parallel: PositiveInt = Field(4, le=256, description="Sequences that decode together.")
     load_queue: int = Field(64, ge=0, description="Requests that may wait for models to load; more get 503.")
-    queue_size: int = Field(256, ge=0, description="Requests that may wait; more are refused with 503.")
+    queue_size: int = Field(256, ge=0, description="Requests of one key and lane that may wait; more get 503.")
     threads: Auto | PositiveInt = Field("auto", description="Compute threads; auto takes the physical cores.")
     batch_size: PositiveInt = Field(512, description="Most tokens of one engine step.")
     ubatch_size: PositiveInt = Field(512, description="Most tokens of one pass through the graph.")
@@ -91,6 +96,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level to log.")
 
     @property
+    def asks_for_key(self) -> bool:
+        """Whether clients must send a key."""
+        return bool(self.api_key or self.background_api_key)
+
+    @property
     def serves_several(self) -> bool:
         """Whether there may be more than one model."""
         return self.on_demand or len(self.model) > 1
@@ -108,12 +118,12 @@ class Settings(BaseSettings):
         return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
 
 
-def _split(value: Any) -> Any:
+def _split(value: Any, *, blanks: bool = False) -> Any:
     if not isinstance(value, str):
         return value
     if value.lstrip().startswith("["):
         return json.loads(value)
-    return [part.strip() for part in value.split(",") if part.strip()]
+    return [part.strip() for part in value.split(",") if blanks or part.strip()]
 
 
 def load_settings(**flags: Any) -> Settings:
@@ -138,5 +148,6 @@ def _explain(error: ValidationError, given: dict[str, Any]) -> str:
         source = env
     else:
         source = f"{name} in {config_file()}"
-    value = given.get(name, first["input"])
-    return f"{source}: {value!r} is not valid: {first['msg'][0].lower()}{first['msg'][1:]}"
+    is_secret = Settings.model_fields[name].annotation in get_args(Secrets)
+    value = "what it says" if is_secret else repr(given.get(name, first["input"]))
+    return f"{source}: {value} is not valid: {first['msg'][0].lower()}{first['msg'][1:]}"

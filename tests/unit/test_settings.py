@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from localchat.errors import ConfigError
 from localchat.settings import Settings, config_file, load_settings
@@ -35,7 +35,8 @@ def test_defaults() -> None:
     settings = load_settings()
     assert (settings.host, settings.port, settings.ctx_size, settings.parallel) == ("127.0.0.1", 8000, "auto", 4)
     assert settings.model == ["smollm2-135m-instruct"]
-    assert settings.api_key is None
+    assert settings.api_key == settings.background_api_key == []
+    assert not settings.asks_for_key
 
 
 def test_every_setting_has_a_help_text() -> None:
@@ -65,7 +66,7 @@ def test_flag_beats_environment(file: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_flag_that_was_not_given_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOCALCHAT_API_KEY", "secret")
-    assert load_settings(api_key=None).api_key == "secret"
+    assert load_settings(api_key=None).api_key == [SecretStr("secret")]
 
 
 def test_flag_that_is_off_counts(file: Path) -> None:
@@ -154,6 +155,18 @@ def test_variable_that_names_the_config_file_is_no_setting() -> None:
     load_settings()
 
 
-def test_an_empty_api_key_is_refused_because_it_would_protect_nothing() -> None:
-    with pytest.raises(ConfigError, match="--api-key"):
-        load_settings(api_key="")
+@pytest.mark.parametrize("name", ["api_key", "background_api_key"])
+@pytest.mark.parametrize("value", ["", ["sesame", ""], "sesame,"])
+def test_an_empty_api_key_is_refused_because_it_would_protect_nothing(name: str, value: str | list[str]) -> None:
+    words = refusal(**{name: value})
+    assert f"--{name.replace('_', '-')}" in words
+    assert "sesame" not in words
+
+
+@pytest.mark.parametrize("value", ["sesame, barley", '["sesame", "barley"]'])
+def test_there_may_be_several_keys_and_none_of_them_is_shown(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("LOCALCHAT_API_KEY", value)
+    settings = load_settings(background_api_key=["rye"])
+    assert settings.api_key == [SecretStr("sesame"), SecretStr("barley")]
+    assert settings.asks_for_key
+    assert not any(key in f"{settings} {settings!r}" for key in ("sesame", "barley", "rye"))

@@ -13,6 +13,7 @@ from sse_starlette.sse import AppStatus
 from localchat import __version__
 from localchat.api import errors
 from localchat.api.guard import Guard
+from localchat.api.keys import Keys
 from localchat.api.routes import chat, completions, health, models, tokens
 from localchat.api.streaming import CLIENT_GONE, ClientLeft
 from localchat.pool import ModelPool
@@ -47,7 +48,7 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
     app.add_exception_handler(ClientLeft, _on_client_left)
     app.add_middleware(
         Guard,
-        api_key=settings.api_key,
+        keys=Keys(settings),
         allowed_hosts=settings.allowed_hosts,
         max_body=settings.max_body_mb * 2**20,
     )

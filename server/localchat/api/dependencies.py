@@ -1,17 +1,21 @@
-"""What routes are given: the pool, a model of it, and the header that tells which fields had no effect."""
+"""What routes are given: the pool, a model of it, who asks, and the header that tells which fields had no effect."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Annotated, Any, cast
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
+from localchat.api.keys import NOBODY, Caller
 from localchat.api.schemas.policy import Body
 from localchat.api.streaming import ClientLeft, disconnected
 from localchat.chat.model import ChatModel
+from localchat.errors import InvalidRequest
+from localchat.lane import Lane
 from localchat.pool import Entry, ModelPool
 
 IGNORED_HEADER = "x-localchat-ignored"
@@ -23,6 +27,25 @@ def _pool(request: Request) -> ModelPool:
 
 
 Pool = Annotated[ModelPool, Depends(_pool)]
+
+
+def _who(
+    request: Request,
+    x_priority: Annotated[str | None, Header(description="background: nobody waits for it.")] = None,
+) -> Caller:
+    """Who asks; in the background, if that is where the key or the header puts it. Raises InvalidRequest."""
+    caller: Caller = getattr(request.state, "caller", NOBODY)
+    if x_priority is None:
+        return caller
+    try:
+        lane = Lane(x_priority.strip().lower())
+    except ValueError:
+        lanes = " or ".join(lane.value for lane in Lane)
+        raise InvalidRequest(f"X-Priority is {x_priority!r}; it must be {lanes}", param="X-Priority") from None
+    return caller if lane is Lane.INTERACTIVE else replace(caller, lane=lane)
+
+
+Who = Annotated[Caller, Depends(_who)]
 
 
 @asynccontextmanager

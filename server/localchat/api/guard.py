@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import logging
 import secrets
@@ -13,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from localchat.api import errors
+from localchat.api.keys import Caller, Keys
 from localchat.errors import BodyTooLarge, HostNotAllowed, InvalidApiKey, LocalchatError
 
 log = logging.getLogger(__name__)
@@ -24,13 +24,13 @@ OPEN_PATHS = frozenset(["/health", "/ready", "/docs", "/openapi.json"])
 class Guard:
     """ASGI middleware; plain, since Starlette's base class would copy every streamed chunk."""
 
-    def __init__(self, app: ASGIApp, *, api_key: str | None, allowed_hosts: list[str], max_body: int) -> None:
+    def __init__(self, app: ASGIApp, *, keys: Keys, allowed_hosts: list[str], max_body: int) -> None:
         self._app = app
-        self._api_key = api_key
+        self._keys = keys
         self._hosts = {"localhost", socket.gethostname().lower(), f"{socket.gethostname().lower()}.local"}
         self._hosts.update(host.lower() for host in allowed_hosts)
         # A page that rebinds its name to this machine has no key, so with one any name is fine.
-        self._any_host = api_key is not None or "*" in allowed_hosts
+        self._any_host = bool(keys) or "*" in allowed_hosts
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +52,8 @@ class Guard:
 
         try:
             self._check_host(headers.get("host", ""))
-            self._check_key(scope["path"], headers.get("authorization", ""))
+            if self._keys and not _is_open(scope["path"]):
+                scope.setdefault("state", {})["caller"] = self._caller(headers.get("authorization", ""))
             await self._app(scope, self._limited(receive, headers), send_with_id)
         except LocalchatError as error:
             await errors.response(error)(scope, receive, send_with_id)
@@ -70,12 +71,12 @@ class Guard:
             return
         raise HostNotAllowed(f"the Host header says {host!r}; if that is this machine, add it to --allowed-hosts")
 
-    def _check_key(self, path: str, authorization: str) -> None:
-        if self._api_key is None or path in OPEN_PATHS or path.startswith("/docs/"):
-            return
+    def _caller(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self._api_key.encode()):
+        caller = self._keys.caller(token.strip()) if scheme.lower() == "bearer" else None
+        if caller is None:
             raise InvalidApiKey("send the server's API key as Authorization: Bearer KEY")
+        return caller
 
     def _limited(self, receive: Receive, headers: Headers) -> Receive:
         """`receive` that stops at the limit, whatever the Content-Length claimed."""
@@ -93,6 +94,10 @@ class Guard:
             return message
 
         return limited
+
+
+def _is_open(path: str) -> bool:
+    return path in OPEN_PATHS or path.startswith("/docs/")
 
 
 def _hostname(host: str) -> str:

@@ -25,7 +25,7 @@ _POLL_SECONDS = 0.05
 
 def check_exposure(settings: Settings) -> None:
     """Raises ConfigError when strangers could use the server."""
-    if settings.api_key or settings.insecure or _is_loopback(settings.host):
+    if settings.asks_for_key or settings.insecure or _is_loopback(settings.host):
         return
     raise ConfigError(
         f"--host {settings.host} lets other machines in, and no API key is set: "

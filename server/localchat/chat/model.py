@@ -9,6 +9,7 @@ from typing import Any
 from localchat.chat.messages import Message
 from localchat.chat.template import ChatTemplate
 from localchat.errors import InvalidRequest, UnsupportedField
+from localchat.lane import Lane
 from localchat.sampling_params import MAX_SEED, SamplingParams
 from localchat.worker.client import Generation, WorkerClient
 from localchat.worker.messages import Submit
@@ -16,13 +17,15 @@ from localchat.worker.messages import Submit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a request asks of the text, besides how tokens are chosen."""
+    """What a request asks, besides how tokens are chosen; and whose it is, since keys take turns."""
 
     max_tokens: int | None = None
     stops: tuple[str, ...] = ()
     n: int = 1
     logprobs: int | None = None
     prompt_logprobs: bool = False
+    lane: Lane = Lane.INTERACTIVE
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,8 @@ class ChatModel:
                 logprobs=options.logprobs,
                 prompt_logprobs=options.prompt_logprobs,
                 param=param,
+                lane=options.lane,
+                key=options.key,
             )
             for prompt in prompts
             for choice in range(options.n)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import typer
+from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from localchat.cli.flags import with_settings
@@ -19,7 +20,8 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     "model": (["--model", "a.gguf", "--model", "b"], ["a.gguf", "b"]),
     "host": (["--host", "::1"], "::1"),
     "port": (["--port", "0"], 0),
-    "api_key": (["--api-key", "sesame"], "sesame"),
+    "api_key": (["--api-key", "a", "--api-key", "b"], [SecretStr("a"), SecretStr("b")]),
+    "background_api_key": (["--background-api-key", "a"], [SecretStr("a")]),
     "insecure": (["--insecure"], True),
     "ctx_size": (["--ctx-size", "4096"], 4096),
     "parallel": (["--parallel", "8"], 8),

@@ -24,17 +24,20 @@ class Envelope:
     prefix: str
     model: str
     fingerprint: str
+    service_tier: str | None = None
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 
     def fields(self, kind: str) -> dict[str, Any]:
         """The fields that open an object."""
+        tier = {} if self.service_tier is None else {"service_tier": self.service_tier}
         return {
             "id": f"{self.prefix}-{self.id}",
             "object": kind,
             "created": self.created,
             "model": self.model,
             "system_fingerprint": self.fingerprint,
+            **tier,
         }
 
     def head(self, kind: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, ignored_header, using
+from localchat.api.dependencies import Pool, Who, ignored_header, using
 from localchat.api.encoders.chat import ChatFold, ChatStream
 from localchat.api.encoders.common import Envelope
 from localchat.api.responses import GENERATION_RESPONSES
@@ -13,17 +13,25 @@ from localchat.api.schemas.chat import ChatRequest
 from localchat.api.schemas.replies import ChatReply
 from localchat.api.streaming import GenerationResponse, plain
 from localchat.chat.model import Options
+from localchat.lane import Lane
 
 router = APIRouter(tags=["chat"])
 
 
 @router.post("/v1/chat/completions", response_model=ChatReply, responses=GENERATION_RESPONSES)
-async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool) -> Response:
+async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool, who: Who) -> Response:
     """Answer a conversation, as one reply or as a stream."""
     entry = pool.find(body.model)
     headers = ignored_header(body)
     body.check()
-    options = Options(max_tokens=body.token_limit, stops=body.stops, n=body.n or 1, logprobs=body.wanted_logprobs)
+    options = Options(
+        max_tokens=body.token_limit,
+        stops=body.stops,
+        n=body.n or 1,
+        logprobs=body.wanted_logprobs,
+        lane=Lane.BACKGROUND if body.service_tier == "flex" else who.lane,
+        key=who.name,
+    )
     async with using(entry, request, body.keep_alive) as model:
         generation = model.stream(
             [turn.to_message() for turn in body.messages],
@@ -32,7 +40,8 @@ async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool
             continue_final=bool(body.continue_final_message),
         )
         await generation.accepted()
-    envelope = Envelope(prefix="chatcmpl", model=model.id, fingerprint=model.fingerprint)
+    tier = "flex" if options.lane is Lane.BACKGROUND else "default"
+    envelope = Envelope(prefix="chatcmpl", model=model.id, fingerprint=model.fingerprint, service_tier=tier)
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
         return GenerationResponse(generation, ChatStream(envelope, options.n, include_usage=include_usage), headers)

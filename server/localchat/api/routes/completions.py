@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, ignored_header, using
+from localchat.api.dependencies import Pool, Who, ignored_header, using
 from localchat.api.encoders.common import Envelope
 from localchat.api.encoders.completions import CompletionFold, CompletionStream
 from localchat.api.responses import GENERATION_RESPONSES
@@ -21,7 +21,7 @@ router = APIRouter(tags=["completions"])
 
 
 @router.post("/v1/completions", response_model=CompletionReply, responses=GENERATION_RESPONSES)
-async def create_completion(body: CompletionRequest, request: Request, pool: Pool) -> Response:
+async def create_completion(body: CompletionRequest, request: Request, pool: Pool, who: Who) -> Response:
     """Continue prompts, as one reply or as a stream."""
     entry = pool.find(body.model)
     headers = ignored_header(body)
@@ -35,6 +35,8 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
         n=tries,
         logprobs=logprobs,
         prompt_logprobs=bool(body.echo) and body.logprobs is not None,
+        lane=who.lane,
+        key=who.name,
     )
     async with using(entry, request, body.keep_alive) as model:
         _check_suffix(body, model)

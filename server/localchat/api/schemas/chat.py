@@ -135,6 +135,9 @@ class ChatRequest(SamplingFields):
         None, description="The answer goes on from the last message, which is the assistant's."
     )
 
+    service_tier: Literal["auto", "default", "fast", "flex", "priority"] | None = Field(
+        None, description="flex runs in the background, all others do not; the reply says flex or default."
+    )
     keep_alive: KeepAlive = None
 
     response_format: Annotated[
@@ -153,7 +156,6 @@ class ChatRequest(SamplingFields):
     web_search_options: Annotated[dict[str, Any] | None, Refused("nothing here searches the web")] = None
     moderation: Annotated[dict[str, Any] | None, Refused("nothing here moderates")] = None
     store: Annotated[bool | None, Refused("answers are not stored yet", harmless=(False,))] = None
-    service_tier: Annotated[str | None, Refused("there is one tier", harmless=("auto", "default"))] = None
 
     user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
     safety_identifier: Annotated[str | None, Ignored("nothing is kept of who asks")] = None

@@ -72,6 +72,7 @@ class ChatReply(BaseModel):
     created: int
     model: str
     system_fingerprint: str
+    service_tier: Literal["default", "flex"] = Field(description="flex: it ran in the background.")
     choices: list[ChatChoice]
     usage: Usage
 
