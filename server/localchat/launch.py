@@ -108,6 +108,7 @@ def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bo
         queue_size=settings.queue_size,
         outputs=plan.outputs,
         add_bos=adds_bos,
+        prefix_cache=plan.prefix_cache,
     )
 
 

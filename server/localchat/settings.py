@@ -76,6 +76,10 @@ class Settings(BaseSettings):
     ubatch_size: PositiveInt = Field(512, description="Most tokens of one pass through the graph.")
     kv_type: KvType = Field("f16", description="Type of the KV cache.")
     kv_unified: bool = Field(False, description="One KV buffer for all sequences instead of one for each.")
+    prefix_cache: Auto | Size = Field(
+        "auto",
+        description="Most RAM for prefixes that lost their slot; auto is 1/16 of what is left, at most 512M.",
+    )
     flash_attn: Literal["auto", "on", "off"] = Field("auto", description="Flash attention.")
     gpu_layers: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="Layers on the GPU; auto fits VRAM.")
     mmap: bool = Field(True, description="Map the weights instead of reading them.")

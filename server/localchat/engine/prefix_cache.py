@@ -8,6 +8,7 @@ sequence is about to compute what the newcomer shares with it, the newcomer wait
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from localchat.engine.prefix_tree import PrefixTree, common_prefix
@@ -109,7 +110,7 @@ class PrefixCache:
             sequence, slot = wait.sequence, self.slots[wait.sequence.slot]
             held = self._held(sequence)
             held.pop(slot, None)
-            source = max(held, key=lambda holder: held[holder], default=None)
+            source = _best(held)
             length = held[source] if source is not None else 0
             again = self._leader(sequence, length)
             if again is not None:
@@ -177,7 +178,7 @@ class PrefixCache:
     def _choose(self, sequence: Sequence, held: dict[Holder, int]) -> tuple[Slot, Holder | None, int]:
         """A free slot, whom it gets its prefix from unless it has it, and how much."""
         victim = self._victim(held)
-        source = max(held, key=lambda holder: (held[holder], isinstance(holder, Slot) and holder.is_free), default=None)
+        source = _best(held)
         best = held[source] if source is not None else 0
         if best < MIN_REUSE:
             return victim, None, held.get(victim, 0)
@@ -224,7 +225,7 @@ class PrefixCache:
 
     def _place(self, sequence: Sequence, slot: Slot, source: Holder | None, length: int) -> None:
         lost = None
-        if self.saved.is_on and slot in self._tree:
+        if slot in self._tree and self.saved.has_room_for(len(slot.left)):
             kept = max(self._tree.shared(slot), length if source is None else 0)
             lost = slot.left if len(slot.left) - kept >= MIN_SAVED else None
         slot.uses = slot.uses + 1 if source is None and length >= MIN_REUSE else 0
@@ -238,6 +239,13 @@ class PrefixCache:
     def _use(self, holder: Holder) -> None:
         holder.used = self._clock
         holder.uses += 1
+
+
+def _best(held: dict[Holder, int]) -> Holder | None:
+    """Who has most; of equals a slot, and the first."""
+    return max(
+        held, key=lambda holder: (held[holder], -holder.id if isinstance(holder, Slot) else -math.inf), default=None
+    )
 
 
 def _note_cached(sequence: Sequence) -> None:

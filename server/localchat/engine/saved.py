@@ -28,12 +28,12 @@ class SavedPrefixes:
     def __init__(self, most: int) -> None:
         self._most = most
         self._bytes = 0
+        self._bytes_per_token = 0.0
         self._entries: list[Saved] = []
 
-    @property
-    def is_on(self) -> bool:
-        """Whether anything can be kept."""
-        return self._most > 0
+    def has_room_for(self, tokens: int) -> bool:
+        """Whether a state of so many tokens is not too large by itself, as far as can be told."""
+        return 0 < self._most >= tokens * self._bytes_per_token
 
     @property
     def bytes(self) -> int:
@@ -46,6 +46,7 @@ class SavedPrefixes:
 
     def put(self, entry: Saved, clock: int) -> list[Saved]:
         """Keep one more; the ones least worth it that had to go, or itself where it is too large."""
+        self._bytes_per_token = len(entry.data) / max(1, entry.length)
         if len(entry.data) > self._most:
             return [entry]
         self._entries.append(entry)

@@ -17,6 +17,9 @@ GIB = 1 << 30
 
 # Less context than this is no use for a chat.
 SMALLEST_CONTEXT = 512
+# Prefixes that lost their slot get this part of what a model leaves, and no more than so much or what a sequence takes.
+PREFIX_CACHE_PART = 16
+MOST_PREFIX_CACHE = GIB // 2
 # For a file that does not say what its model was trained for.
 UNKNOWN_CONTEXT = 2048
 # A context of so many tokens is worth most of the memory, or keeping the whole model on the GPU for.
@@ -45,6 +48,8 @@ class LoadPlan:
     kv_unified: bool
     memory: MemoryNeed
     vram: MemoryNeed
+    prefix_cache: int = 0
+    """Bytes of RAM that prefixes without a slot may come to take; no part of `memory`."""
 
 
 def plan_load(header: GgufHeader, machine: Machine, settings: Settings) -> LoadPlan:
@@ -69,6 +74,7 @@ def plan_load(header: GgufHeader, machine: Machine, settings: Settings) -> LoadP
         kv_unified=shape.kv_unified,
         memory=ram,
         vram=vram,
+        prefix_cache=planner.prefix_cache(shape, ram),
     )
 
 
@@ -116,6 +122,13 @@ class _Planner:
     def split(self, shape: ContextShape, layers: int) -> tuple[MemoryNeed, MemoryNeed]:
         # Layers that were asked for without a GPU that we know of stay in RAM, as far as we can tell.
         return self._model.split(shape, layers if self._machine.gpus else 0)
+
+    def prefix_cache(self, shape: ContextShape, ram: MemoryNeed) -> int:
+        asked = self._settings.prefix_cache
+        if asked != "auto":
+            return asked
+        most = max(MOST_PREFIX_CACHE, ram.kv_cache // shape.parallel)  # it must be of use for large models too
+        return max(0, min(most, (self._ram - ram.total) // PREFIX_CACHE_PART))
 
     def refuse_if_too_large(self, shape: ContextShape, ram: MemoryNeed, vram: MemoryNeed) -> None:
         """Raise DoesNotFit with the sum."""

@@ -33,6 +33,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     outputs: int
     add_bos: bool | None = None
     """Whether texts begin with BOS; None is as the file says."""
+    prefix_cache: int = 0
+    """Bytes of RAM for prefixes that lost their slot."""
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):

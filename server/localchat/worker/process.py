@@ -117,6 +117,7 @@ def main() -> None:
         outputs=context.outputs,
         encoder=context if isinstance(context, EncoderDecoder) else None,
         post=inbox.put,
+        saved_bytes=request.prefix_cache,
     )
     intake = Intake(engine, context, inbox, output, request.queue_size)
     coming = itertools.chain([others], batches)

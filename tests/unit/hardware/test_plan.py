@@ -44,6 +44,17 @@ def test_given_sizes_are_kept() -> None:
     assert (got.kv_type, got.kv_unified, got.flash_attn) == ("q8_0", True, "on")
 
 
+def test_prefix_cache_is_a_part_of_what_is_left_and_bounded() -> None:
+    budget = ram_budget(HOME)
+    small = plan(SMOLLM2)
+    assert small.prefix_cache == min(GIB // 2, (budget - small.memory.total) // 16)
+    large = plan(model(), ctx_size=4096, parallel=1)
+    assert large.prefix_cache == max(0, (budget - large.memory.total) // 16)
+    assert plan(model(), Machine(4, 999 * GIB, 900 * GIB)).prefix_cache >= GIB // 2
+    assert plan(SMOLLM2, prefix_cache=7).prefix_cache == 7
+    assert plan(model(), Machine(4, GIB, GIB), force=True).prefix_cache == 0
+
+
 def test_batch_is_no_larger_than_the_context() -> None:
     got = plan(SMOLLM2, ctx_size=64, parallel=2)
     assert (got.batch, got.ubatch, got.outputs) == (128, 128, 64)
