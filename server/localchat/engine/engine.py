@@ -148,8 +148,10 @@ class Engine:
         """Let a slot hold what its new sequence begins with; False, and nothing of it, where that is impossible."""
         sequence, slot, source = placement.sequence, placement.slot.id, placement.source
         sequence.started_at = sequence.started_at or time.perf_counter()
-        if placement.lost is not None and (data := self._runner.save(slot)) is not None:
-            self._cache.keep(placement.lost, data)
+        if placement.lost is not None and self._runner.length(slot) == len(placement.lost):
+            data = self._runner.save(slot)
+            if data is not None:
+                self._cache.keep(placement.lost, data)
         if isinstance(source, Slot):
             self._runner.copy(source.id, slot)
         elif source is not None:

@@ -15,6 +15,7 @@ from localchat.engine.prefix_tree import PrefixTree, common_prefix
 from localchat.engine.saved import Saved, SavedPrefixes, worth
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slot, Slots
+from localchat.lane import Lane
 
 MIN_REUSE = 16
 """Shorter common prefixes do not decide which slot is taken: nearly all chats share a few template tokens."""
@@ -218,6 +219,8 @@ class PrefixCache:
             leader = holder.owner if isinstance(holder, Slot) else None
             if leader is None or leader is sequence or not leader.is_ready:
                 continue
+            if leader.lane is Lane.BACKGROUND and sequence.lane is Lane.INTERACTIVE:
+                continue  # it would have to wait for what has to wait for it
             common = min(common, len(sequence.tokens) - 1)
             if common >= length + MIN_COPY and common > leader.computed and (best is None or common > best.length):
                 best = _Wait(sequence, leader, common)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
+from operator import mul
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,7 @@ class House:
     """An engine over a script, and all that it said of each sequence."""
 
     context: ScriptedContext
+    saved_bytes: int = 0
     sequences: dict[int, Sequence] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
     logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
@@ -34,7 +36,9 @@ class House:
 
     def __post_init__(self) -> None:
         encoder = self.context if isinstance(self.context, ScriptedEncoderDecoder) else None
-        self.engine = Engine(self.context, budget=self.context.batch.capacity, encoder=encoder)
+        self.engine = Engine(
+            self.context, budget=self.context.batch.capacity, encoder=encoder, saved_bytes=self.saved_bytes
+        )
 
     def submit(
         self,
@@ -94,9 +98,9 @@ class House:
         return self.sequences[id].status is Status.RUNNING
 
 
-def alone(prompt: str, max_tokens: int = 40, **options: int | bool) -> House:
+def alone(prompt: str, max_tokens: int = 40, n_ctx: int = 256, **options: int | bool) -> House:
     """A house in which nothing disturbed the only sequence, 1."""
-    house = House(ScriptedContext(babble))
+    house = House(ScriptedContext(babble, n_ctx=n_ctx))
     house.submit(prompt, max_tokens=max_tokens, **options)  # type: ignore[arg-type]
     house.run()
     return house
@@ -229,7 +233,7 @@ def test_prompts_of_the_background_get_rows_after_all_others() -> None:
 @given(
     arrivals=st.lists(
         st.tuples(
-            st.text(alphabet="abcdef", min_size=1, max_size=60),
+            st.builds(mul, st.text(alphabet="abcdef", min_size=1, max_size=6), st.sampled_from([1, 2, 10, 70])),
             st.sampled_from(list(Lane)),
             st.sampled_from(["", "a", "b"]),
             st.integers(0, 12),
@@ -238,13 +242,15 @@ def test_prompts_of_the_background_get_rows_after_all_others() -> None:
         max_size=10,
     ),
     parallel=st.integers(1, 3),
-    extra=st.integers(0, 20),
+    extra=st.integers(0, 300),
     can_cut=st.booleans(),
+    saved_bytes=st.sampled_from([0, 1500, 1 << 20]),
 )
 def test_each_says_the_same_as_undisturbed(
-    arrivals: list[tuple[str, Lane, str, int]], parallel: int, extra: int, can_cut: bool
+    arrivals: list[tuple[str, Lane, str, int]], parallel: int, extra: int, can_cut: bool, saved_bytes: int
 ) -> None:
-    house = House(ScriptedContext(babble, parallel=parallel, capacity=parallel + extra, can_cut=can_cut))
+    context = ScriptedContext(babble, n_ctx=512, parallel=parallel, capacity=parallel + extra, can_cut=can_cut)
+    house = House(context, saved_bytes)
     for prompt, lane, key, gap in arrivals:
         house.submit(prompt, lane, key=key, logprobs=0)
         for _ in range(gap):
@@ -252,7 +258,7 @@ def test_each_says_the_same_as_undisturbed(
                 house.step()
     house.run()
     for id, (prompt, *_) in enumerate(arrivals, start=1):
-        undisturbed = alone(prompt, logprobs=0)
+        undisturbed = alone(prompt, logprobs=0, n_ctx=512)
         assert house.texts[id] == undisturbed.texts[1]
         assert house.logprobs[id] == undisturbed.logprobs[1]
         assert house.finishes[id].completion_tokens == 40
@@ -326,6 +332,35 @@ def test_what_is_written_is_read_again_in_one_step() -> None:
     house.step()
     assert house.context.steps[-1] == [(0, 0, 14)]
     assert len(house.texts[slow]) == 11
+
+
+@pytest.mark.parametrize("can_cut", [True, False])
+def test_what_was_computed_is_saved_and_not_read_again(can_cut: bool) -> None:
+    context = ScriptedContext(babble, parallel=1, n_ctx=512, capacity=512, can_cut=can_cut)
+    house = House(context, saved_bytes=1 << 20)
+    slow = house.submit("work " * 60, BACKGROUND)
+    house.step(10)
+    quick = house.submit("?", max_tokens=1)
+    house.step()
+    assert quick in house.finishes
+    house.step()
+    assert context.steps[-1] == [(0, 309, 1)]
+    house.run()
+    assert house.texts[slow] == alone("work " * 60, n_ctx=512).texts[1]
+    assert house.finishes[slow].cached_tokens == 0
+
+
+def test_interactive_prompt_does_not_wait_for_what_the_background_shares_with_it() -> None:
+    house = House(ScriptedContext(babble, parallel=2, n_ctx=512, capacity=100))
+    system = "the words of a long system prompt, " * 10
+    slow = house.submit(system + "slow", BACKGROUND)
+    house.step()
+    quick = house.submit(system + "quick", max_tokens=2)
+    house.step(4)
+    assert house.texts[quick] != ""
+    assert house.texts[slow] == ""
+    house.run()
+    assert house.texts[slow] == alone(system + "slow", n_ctx=512).texts[1]
 
 
 # It gets on.
