@@ -107,7 +107,8 @@ class Engine:
     def step(self) -> tuple[list[Delta], list[Failure]]:
         """Let sequences catch up once; what is new of each."""
         chunks = self._scheduler.schedule()
-        if not all([self._place(placement) for placement in self._cache.placements()]):
+        placed = [self._place(placement) for placement in self._cache.placements()]
+        if not all(placed):
             chunks = [chunk for chunk in chunks if chunk.start == chunk.sequence.computed]  # the others begin anew
         self._read_next()
         failures, self._failures = self._failures, []

@@ -110,9 +110,9 @@ class Scheduler:
         assert not sequence.is_finished, f"sequence {sequence.id} has finished already"
         if sequence.status is Status.RUNNING:
             self._leave_slot(sequence)
-            self.waiting.charge(sequence, sequence.output_length)
         else:
             self.waiting.remove(sequence)
+        self.waiting.charge(sequence, sequence.output_length)
         sequence.status = Status.FINISHED
         sequence.finish_reason = reason
 
