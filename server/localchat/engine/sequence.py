@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from localchat.engine.detokenizer import Detokenizer
+from localchat.engine.ngram import Lookup
 from localchat.engine.seam import Sampler
 from localchat.lane import Lane
 from localchat.outputs import Finish, FinishReason, TokenLogprob
@@ -45,6 +46,8 @@ class Sequence:
     prompt_logprobs: bool = False
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
+    prediction: Items[int] = ()
+    """A text that the output is expected to be much like."""
 
     status: Status = Status.WAITING
     slot: int = -1
@@ -54,6 +57,7 @@ class Sequence:
     finish_reason: FinishReason | None = None
     logprob_sum: float = 0.0
     pending_logprobs: list[TokenLogprob] = field(default_factory=list)
+    lookup: Lookup | None = None
     prompt_length: int = field(init=False)
     read_length: int = field(init=False)
     """Tokens to be read before it decodes: the prompt, or after a preemption all that it has."""
