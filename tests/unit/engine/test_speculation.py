@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as Items
 from itertools import pairwise
 
 import pytest
@@ -147,7 +148,7 @@ def test_prediction_takes_far_fewer_steps() -> None:
 def test_text_is_the_same_with_lookups(prompts: list[str], stairs: list[tuple[int, float]], modulus: int) -> None:
     """A model that often says the same again, but not always."""
 
-    def follow(tokens: list[int] | tuple[int, ...]) -> int:
+    def follow(tokens: Items[int]) -> int:
         return ord("a") + babble(tokens[-4:]) % modulus
 
     texts = []
