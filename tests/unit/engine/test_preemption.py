@@ -405,6 +405,34 @@ def test_background_has_every_slot_that_nobody_else_wants() -> None:
 # Aborts.
 
 
+@given(
+    arrivals=st.lists(
+        st.tuples(st.text(alphabet="ab", min_size=1, max_size=30), st.sampled_from(list(Lane)), st.integers(0, 8)),
+        min_size=1,
+        max_size=10,
+    ),
+    leaves=st.lists(st.tuples(st.integers(0, 60), st.integers(1, 10)), max_size=6),
+)
+def test_whoever_leaves_and_whenever_the_others_go_on(
+    arrivals: list[tuple[str, Lane, int]], leaves: list[tuple[int, int]]
+) -> None:
+    house = House(ScriptedContext(babble, parallel=2, capacity=8))
+    due = dict(leaves)
+    steps = 0
+    for prompt, lane, gap in [*arrivals, ("", Lane.INTERACTIVE, 60)]:
+        if prompt:
+            house.submit(prompt, lane, max_tokens=20)
+        for _ in range(gap):
+            house.engine.abort(due.get(steps, 0))
+            if not house.engine.is_idle:
+                house.step()
+            steps += 1
+    house.run()
+    for id in house.finishes:
+        assert house.texts[id] == alone(arrivals[id - 1][0], 20).texts[1]
+    assert set(house.sequences) - set(house.finishes) <= set(due.values())
+
+
 def test_abort_of_one_set_aside_leaves_nothing() -> None:
     house = House(ScriptedContext(babble, parallel=1))
     slow = house.submit("slow", BACKGROUND)
