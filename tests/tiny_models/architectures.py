@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 
 from .encoders import T5, Bert
-from .recurrent import Mamba, Rwkv7
+from .recurrent import Jamba, Mamba, Rwkv7
 from .size import Hparams, Size
 from .transformer import Transformer
 from .vocabulary import Vocabulary, byte_pair, rwkv_world, sentence_piece, unigram, word_piece
@@ -114,6 +114,7 @@ DECODERS: Mapping[str, Architecture] = {
         partial(byte_pair, pre="olmo", control=_NEOX),
     ),
     "mamba": Architecture(Mamba(), partial(byte_pair, pre="mpt", control=_NEOX)),
+    "jamba": Architecture(Jamba(), partial(byte_pair, pre="olmo", control=_NEOX)),
     "rwkv7": Architecture(Rwkv7(), rwkv_world),
 }
 """Those that continue a text."""
@@ -121,8 +122,8 @@ DECODERS: Mapping[str, Architecture] = {
 RECURRENT = frozenset({"mamba", "rwkv7"})
 """Decoders whose past is a state."""
 
-FORGETFUL = RECURRENT | {"cohere2"}
-"""Decoders whose sequences cannot be cut back: also those that look through a sliding window."""
+FORGETFUL = RECURRENT | {"cohere2", "jamba"}
+"""Decoders whose sequences cannot be cut back: also those that look through a sliding window, or have both."""
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     **DECODERS,

@@ -43,7 +43,10 @@ def build(
     writer.add_name(name or f"Tiny {architecture}")
     writer.add_file_type(LlamaFileType.ALL_F32)
     for key, value in made.graph.hparams(size).items():
-        writer.add_key_value(f"{architecture}.{key}", value, _VALUE_TYPES[type(value)])
+        if isinstance(value, list):
+            writer.add_array(f"{architecture}.{key}", value)
+        else:
+            writer.add_key_value(f"{architecture}.{key}", value, _VALUE_TYPES[type(value)])
     _add_vocabulary(writer, vocabulary)
     if chat_template is not None:
         writer.add_chat_template(chat_template)

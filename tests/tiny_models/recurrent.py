@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .size import Hparams, Size
-from .weights import LOUD, Weights
+from .weights import LOUD, SHARP, Weights
 
 _STATE, _KERNEL = 16, 4
 _LOW_RANK = 8
@@ -31,21 +31,61 @@ class Mamba:
 
     def tensors(self, weights: Weights, size: Size, tokens: int) -> None:
         """All weights."""
-        width, inner = size.width, 2 * size.width
+        width = size.width
         weights.vocabulary("token_embd", tokens, width)
         for layer in range(size.layers):
-            block = f"blk.{layer}"
-            weights.norm(f"{block}.attn_norm", width)
-            weights.matrix(f"{block}.ssm_in", width, 2 * inner)
-            weights.matrix(f"{block}.ssm_conv1d", _KERNEL, inner, bias=True)
-            weights.matrix(f"{block}.ssm_x", inner, _LOW_RANK + 2 * _STATE)
-            weights.matrix(f"{block}.ssm_dt", _LOW_RANK, inner)
-            weights.uniform(f"{block}.ssm_dt.bias", (inner,), -4.0, -1.0)  # steps of 0.02 to 0.3, after softplus
-            decay = -np.arange(1, _STATE + 1, dtype=np.float32)
-            weights.tensors[f"{block}.ssm_a"] = np.tile(decay, (inner, 1))
-            weights.uniform(f"{block}.ssm_d", (inner,), 0.8, 1.2)
-            weights.matrix(f"{block}.ssm_out", inner, width, gain=LOUD)
+            self.layer(weights, f"blk.{layer}", width)
         weights.last_norm("output_norm", width)
+
+    def layer(self, weights: Weights, block: str, width: int) -> None:
+        """The weights of one."""
+        inner = 2 * width
+        weights.norm(f"{block}.attn_norm", width)
+        weights.matrix(f"{block}.ssm_in", width, 2 * inner)
+        weights.matrix(f"{block}.ssm_conv1d", _KERNEL, inner, bias=True)
+        weights.matrix(f"{block}.ssm_x", inner, _LOW_RANK + 2 * _STATE)
+        weights.matrix(f"{block}.ssm_dt", _LOW_RANK, inner)
+        weights.uniform(f"{block}.ssm_dt.bias", (inner,), -4.0, -1.0)  # steps of 0.02 to 0.3, after softplus
+        decay = -np.arange(1, _STATE + 1, dtype=np.float32)
+        weights.tensors[f"{block}.ssm_a"] = np.tile(decay, (inner, 1))
+        weights.uniform(f"{block}.ssm_d", (inner,), 0.8, 1.2)
+        weights.matrix(f"{block}.ssm_out", inner, width, gain=LOUD)
+
+
+class Jamba(Mamba):
+    """Every other layer is a state space, the ones between look back; a feed-forward network follows on each."""
+
+    def hparams(self, size: Size) -> Hparams:
+        """The architecture's own keys; a layer without heads of keys is a state space."""
+        return {
+            **super().hparams(size),
+            "feed_forward_length": size.inner,
+            "attention.head_count": size.heads,
+            "attention.head_count_kv": [2 * (layer % 2) for layer in range(size.layers)],
+        }
+
+    def tensors(self, weights: Weights, size: Size, tokens: int) -> None:
+        """All weights."""
+        weights.vocabulary("token_embd", tokens, size.width)
+        for layer in range(size.layers):
+            block = f"blk.{layer}"
+            if layer % 2:
+                self._attention(weights, block, size)
+            else:
+                self.layer(weights, block, size.width)
+                for name, width in (("dt", _LOW_RANK), ("b", _STATE), ("c", _STATE)):
+                    weights.norm(f"{block}.ssm_{name}_norm", width)
+            weights.norm(f"{block}.ffn_norm", size.width)
+            weights.matrix(f"{block}.ffn_gate", size.width, size.inner)
+            weights.matrix(f"{block}.ffn_up", size.width, size.inner)
+            weights.matrix(f"{block}.ffn_down", size.inner, size.width, gain=LOUD)
+        weights.last_norm("output_norm", size.width)
+
+    def _attention(self, weights: Weights, block: str, size: Size) -> None:
+        weights.norm(f"{block}.attn_norm", size.width)
+        for name, outputs in (("q", size.width), ("k", 2 * size.head_width), ("v", 2 * size.head_width)):
+            weights.matrix(f"{block}.attn_{name}", size.width, outputs, gain=SHARP)
+        weights.matrix(f"{block}.attn_output", size.width, size.width, gain=LOUD)
 
 
 class Rwkv7:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Hparams = dict[str, int | float | bool | str]
+Hparams = dict[str, int | float | bool | str | list[int]]
 """Keys under the architecture's name."""
 
 

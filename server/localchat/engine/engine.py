@@ -164,6 +164,12 @@ class Engine:
         self._cache.fail(placement)
         return False
 
+    def _checkpoint(self, sequence: Sequence) -> None:
+        """Save a state from which others, or the next turn, may go on."""
+        del sequence.checkpoints[0]
+        if (data := self._runner.save(sequence.slot)) is not None:
+            self._cache.keep(sequence.tokens[: sequence.computed], data)
+
     def _read_next(self) -> None:
         """Have a source read, unless one is: for all sequences at once that wait for the same."""
         unready = self._scheduler.unready if not self._reading else ()
@@ -195,6 +201,8 @@ class Engine:
         if logits is not None and sequence.prompt_logprobs and not sequence.is_decoding:
             self._note_prompt_logprobs(chunk, logits)
         sequence.computed += chunk.count
+        if sequence.checkpoints and sequence.computed == sequence.checkpoints[0]:
+            self._checkpoint(sequence)
         if logits is None or not chunk.catches_up:
             return None
         if not sequence.first_token_at:

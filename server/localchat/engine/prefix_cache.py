@@ -4,6 +4,9 @@ Who holds tokens: free slots, which hold what their last sequence left; running 
 and states that were saved when their slot was needed. A newcomer goes on in a free slot that holds its prefix, unless
 what would be lost there is worth more than what another slot holds; then the prefix is copied. Where a running
 sequence is about to compute what the newcomer shares with it, the newcomer waits in its slot and then gets a copy.
+
+A memory that cannot be cut back can only be continued from where it is. Of such, states are saved on the way: at the
+end of a prompt, so that it can be answered again; where another prompt parts from it; and at intervals.
 """
 
 from __future__ import annotations
@@ -23,8 +26,14 @@ MIN_COPY = 64
 """Copying, and waiting for somebody to compute, must spare so many tokens."""
 MIN_SAVED = 256
 """Fewer tokens are sooner computed again than it is worth to keep them."""
+CHECKPOINT_INTERVAL = 1024
+"""Tokens between two states that are saved where none can be cut back."""
+MOST_BRANCHES = 4
+"""States that are saved of one prompt because others that wait part from it there."""
 
-Holder = Slot | Saved
+Source = Slot | Saved
+Holder = Slot | Saved | Sequence
+"""A sequence is one that waits: it holds nothing yet, but tells where a state will be of use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +46,7 @@ class Placement:
     sequence: Sequence
     slot: Slot
     length: int
-    source: Holder | None = None
+    source: Source | None = None
     lost: list[int] | None = None
 
 
@@ -87,42 +96,51 @@ class PrefixCache:
         """Tokens kept for reuse in slots that nobody owns."""
         return sum(len(slot.left) for slot in self.slots.free)
 
+    def expect(self, sequence: Sequence) -> None:
+        """Take note of a sequence that will want a slot."""
+        if not self._can_cut and sequence.reuses:
+            self._tree.add(sequence, sequence.tokens)
+
+    def expect_no_more(self, sequence: Sequence) -> None:
+        """Take note that one that waited has left."""
+        self._tree.remove(sequence)
+
     def take(self, sequence: Sequence) -> None:
         """Give a sequence a slot. It is not ready where it must wait for another."""
         assert self.has_free, "no free slot"
         self._clock += 1
-        held = self._held(sequence)
-        slot, source, length = self._choose(sequence, held)
-        leader = self._leader(sequence, length)
+        self._tree.remove(sequence)
+        common = self._common(sequence)
+        held = self._held(sequence, common)
+        slot, source, length = self._choose(held)
+        leader = self._leader(sequence, common, length)
         if leader is not None:
             slot, source, length = self._victim(held), None, 0
             self._waits.append(leader)
             sequence.is_ready = False
         self._place(sequence, slot, source, length)
         if leader is None:
-            _note_cached(sequence)
+            self._begin(sequence, common)
 
     def settle(self) -> None:
         """Let those go on who need not wait any more."""
-        if not self._waits:
-            return
         for wait in [wait for wait in self._waits if wait.is_over]:
             self._waits.remove(wait)
-            sequence, slot = wait.sequence, self.slots[wait.sequence.slot]
-            held = self._held(sequence)
-            held.pop(slot, None)
+            sequence = wait.sequence
+            common = self._common(sequence)
+            held = self._held(sequence, common)
             source = _best(held)
             length = held[source] if source is not None else 0
-            again = self._leader(sequence, length)
+            again = self._leader(sequence, common, length)
             if again is not None:
                 self._waits.append(again)
                 continue
             sequence.is_ready = True
             if source is not None and length >= MIN_COPY:
                 self._use(source)
-                self._placements.append(Placement(sequence, slot, length, source))
+                self._placements.append(Placement(sequence, self.slots[sequence.slot], length, source))
                 sequence.computed = length
-            _note_cached(sequence)
+            self._begin(sequence, common)
 
     def give_back(self, sequence: Sequence) -> None:
         """End the ownership of a slot, which holds what is computed of the sequence."""
@@ -159,27 +177,33 @@ class PrefixCache:
             slot.left = []
             self._tree.add(slot, [])
 
-    def _held(self, sequence: Sequence) -> dict[Holder, int]:
-        """How many of a sequence's first tokens each can give now; the last always is computed, to have logits."""
+    def _common(self, sequence: Sequence) -> dict[Holder, int]:
+        """How many of a sequence's first tokens each has, or will have; the last is computed always, to have logits."""
         if not sequence.reuses:
             return {}
         most = len(sequence.tokens) - 1
-        held = {}
-        for holder, length in self._tree.match(sequence.tokens).items():
-            if isinstance(holder, Slot) and holder.owner is not None:
-                if not self._can_copy or holder.owner is sequence:
-                    continue
-                if length == self._tree.length(holder) < holder.owner.computed:  # the tree knows of no answers
-                    length += common_prefix(sequence.tokens[length:], holder.owner.tokens, length)
-            usable = min(length, holder.length, most)
+        return {holder: min(length, most) for holder, length in self._tree.match(sequence.tokens).items()}
+
+    def _held(self, sequence: Sequence, common: dict[Holder, int]) -> dict[Source, int]:
+        """How many of a sequence's first tokens each can give now."""
+        held: dict[Source, int] = {}
+        for holder, length in common.items():
+            if isinstance(holder, Sequence) or (isinstance(holder, Slot) and not self._can_give(holder, sequence)):
+                continue
+            if isinstance(holder, Slot) and holder.owner is not None and length == self._tree.length(holder):
+                # The tree does not know of answers that are still being written.
+                length += common_prefix(sequence.tokens[length:-1], holder.tokens, length)
+            usable = min(length, holder.length)
             if usable and (self._can_cut or usable == holder.length):
                 held[holder] = usable
         return held
 
-    def _choose(self, sequence: Sequence, held: dict[Holder, int]) -> tuple[Slot, Holder | None, int]:
+    def _can_give(self, slot: Slot, sequence: Sequence) -> bool:
+        return slot.owner is None or (slot.owner is not sequence and self._can_copy)
+
+    def _choose(self, held: dict[Source, int]) -> tuple[Slot, Source | None, int]:
         """A free slot, whom it gets its prefix from unless it has it, and how much."""
-        victim = self._victim(held)
-        source = _best(held)
+        victim, source = self._victim(held), _best(held)
         best = held[source] if source is not None else 0
         if best < MIN_REUSE:
             return victim, None, held.get(victim, 0)
@@ -196,7 +220,7 @@ class PrefixCache:
             return victim, None, held.get(victim, 0)
         return victim, source, best
 
-    def _victim(self, held: dict[Holder, int]) -> Slot:
+    def _victim(self, held: dict[Source, int]) -> Slot:
         """The free slot that is best overwritten: near the running ones, and of little worth."""
         distance, loss = self.slots.distance, self._loss
         return min(
@@ -207,29 +231,31 @@ class PrefixCache:
         """What is lost with the tokens beyond the first `kept`: those that nobody else has, by how likely they are."""
         if slot not in self._tree:
             return 0.0
-        lost = len(slot.left) - max(kept, self._tree.shared(slot))
+        lost = len(slot.left) - max(kept, self._shared(slot))
         return max(0, lost) * worth(slot, self._clock)
 
-    def _leader(self, sequence: Sequence, length: int) -> _Wait | None:
+    def _shared(self, slot: Slot) -> int:
+        """How much of a free slot somebody else could give."""
+        return self._tree.shared(slot) if self._can_cut else 0
+
+    def _leader(self, sequence: Sequence, common: dict[Holder, int], length: int) -> _Wait | None:
         """Who is about to compute much more than `length` of a sequence's tokens, and how much."""
-        if not sequence.reuses or not self._can_copy or not self._can_cut:
-            return None
         best = None
-        for holder, common in self._tree.match(sequence.tokens).items():
+        for holder, until in common.items():
             leader = holder.owner if isinstance(holder, Slot) else None
-            if leader is None or leader is sequence or not leader.is_ready:
+            if leader is None or leader is sequence or not leader.is_ready or not self._can_copy:
                 continue
             if leader.lane is Lane.BACKGROUND and sequence.lane is Lane.INTERACTIVE:
                 continue  # it would have to wait for what has to wait for it
-            common = min(common, len(sequence.tokens) - 1)
-            if common >= length + MIN_COPY and common > leader.computed and (best is None or common > best.length):
-                best = _Wait(sequence, leader, common)
+            is_ahead = until > leader.computed and (self._can_cut or until in leader.checkpoints)
+            if is_ahead and until >= length + MIN_COPY and (best is None or until > best.length):
+                best = _Wait(sequence, leader, until)
         return best
 
-    def _place(self, sequence: Sequence, slot: Slot, source: Holder | None, length: int) -> None:
+    def _place(self, sequence: Sequence, slot: Slot, source: Source | None, length: int) -> None:
         lost = None
         if slot in self._tree and self.saved.has_room_for(len(slot.left)):
-            kept = max(self._tree.shared(slot), length if source is None else 0)
+            kept = max(self._shared(slot), length if source is None else 0)
             lost = slot.left if len(slot.left) - kept >= MIN_SAVED else None
         slot.uses = slot.uses + 1 if source is None and length >= MIN_REUSE else 0
         if source is not None:
@@ -239,18 +265,23 @@ class PrefixCache:
         if sequence.source is None:
             self._tree.add(slot, sequence.tokens)
 
-    def _use(self, holder: Holder) -> None:
+    def _begin(self, sequence: Sequence, common: dict[Holder, int]) -> None:
+        """Take note of what a sequence that is ready begins with, and of where its state is to be saved."""
+        if not sequence.preemptions:  # else it finds what it wrote itself
+            sequence.cached = sequence.computed
+        sequence.checkpoints, end = [], len(sequence.tokens) - 1
+        if self._can_cut or not sequence.reuses or not self.saved.has_room_for(end):
+            return
+        waiting = {length for holder, length in common.items() if isinstance(holder, Sequence)}
+        branches = {*sorted(waiting)[-MOST_BRANCHES:], max(common.values(), default=0)}
+        lengths = {end, *branches, *range(CHECKPOINT_INTERVAL, end, CHECKPOINT_INTERVAL)}
+        sequence.checkpoints = sorted(at for at in lengths if at >= max(MIN_COPY, sequence.computed + 1))
+
+    def _use(self, holder: Source) -> None:
         holder.used = self._clock
         holder.uses += 1
 
 
-def _best(held: dict[Holder, int]) -> Holder | None:
+def _best(held: dict[Source, int]) -> Source | None:
     """Who has most; of equals a slot, and the first."""
-    return max(
-        held, key=lambda holder: (held[holder], -holder.id if isinstance(holder, Slot) else -math.inf), default=None
-    )
-
-
-def _note_cached(sequence: Sequence) -> None:
-    if not sequence.preemptions:  # else it finds what it wrote itself
-        sequence.cached = sequence.computed
+    return max(held, key=lambda it: (held[it], -it.id if isinstance(it, Slot) else -math.inf), default=None)

@@ -89,6 +89,7 @@ class Scheduler:
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
         self.waiting.add(sequence)
+        self.cache.expect(sequence)
 
     def schedule(self) -> Items[Chunk]:
         """The chunks of the next step, by ascending slot."""
@@ -112,6 +113,7 @@ class Scheduler:
             self._leave_slot(sequence)
         else:
             self.waiting.remove(sequence)
+            self.cache.expect_no_more(sequence)
         self.waiting.charge(sequence, sequence.output_length)
         sequence.status = Status.FINISHED
         sequence.finish_reason = reason
@@ -161,6 +163,8 @@ class Scheduler:
 
     def _append(self, chunks: list[Chunk], sequence: Sequence, left: int) -> int:
         count = min(sequence.wanted, left)
+        if sequence.checkpoints:
+            count = min(count, sequence.checkpoints[0] - sequence.computed)
         if sequence.prompt_logprobs:
             count = min(count, 1 + self._outputs_left)
             self._outputs_left -= count - 1

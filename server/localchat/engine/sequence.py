@@ -54,6 +54,8 @@ class Sequence:
     computed: int = 0
     cached: int = 0
     preemptions: int = 0
+    checkpoints: list[int] = field(default_factory=list)
+    """Numbers of computed tokens at which the state is to be saved, ascending."""
     finish_reason: FinishReason | None = None
     logprob_sum: float = 0.0
     pending_logprobs: list[TokenLogprob] = field(default_factory=list)

@@ -22,7 +22,13 @@ _ROTATING_ALL = frozenset({"qwen2", "qwen3"})
 
 def check_limits(header: GgufHeader) -> None:
     """Raises NotGguf on the first number that llama.cpp would not survive; absent ones are its own affair."""
-    for check in (_layers, _epsilons, _rotation, _heads_of_rwkv):  # layers first: the others may count on them
+    for check in (
+        _layers,
+        _epsilons,
+        _rotation,
+        _heads_of_rwkv,
+        _width_of_jamba,
+    ):  # layers first: the others may count on them
         if problem := check(header):
             raise NotGguf(f"{header.path.name}: {header.architecture}.{problem}")
 
@@ -77,3 +83,10 @@ def _heads_of_rwkv(header: GgufHeader) -> str | None:
         return None
     size, width = header.hparam(key), header.embedding_length
     return f"{key} is {size}, which does not divide {width}" if not size or width % size else None
+
+
+def _width_of_jamba(header: GgufHeader) -> str | None:
+    inner, width = header.hparam("ssm.inner_size"), header.embedding_length
+    if header.architecture != "jamba" or inner == 2 * width:
+        return None
+    return f"ssm.inner_size is {inner}, which is not twice {width}"

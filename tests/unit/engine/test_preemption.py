@@ -344,7 +344,7 @@ def test_what_was_computed_is_saved_and_not_read_again(can_cut: bool) -> None:
     house.step()
     assert quick in house.finishes
     house.step()
-    assert context.steps[-1] == [(0, 309, 1)]
+    assert context.steps[-1] == [(0, len(house.sequences[slow].tokens) - 2, 1)]
     house.run()
     assert house.texts[slow] == alone("work " * 60, n_ctx=512).texts[1]
     assert house.finishes[slow].cached_tokens == 0

@@ -51,6 +51,7 @@ def test_real_architectures_pass(architecture: str, tmp_path: Path) -> None:
         ("qwen2", "rope.dimension_count", 2, "rope.dimension_count is 2, and a key has 16 numbers"),
         ("rwkv7", "wkv.head_size", 0, "wkv.head_size is 0, which does not divide 64"),
         ("rwkv7", "wkv.head_size", 48, "wkv.head_size is 48, which does not divide 64"),
+        ("jamba", "ssm.inner_size", 64, "ssm.inner_size is 64, which is not twice 64"),
     ],
 )
 def test_number_that_ends_the_process_is_refused(
