@@ -62,28 +62,31 @@ def chunks_of(vocabulary: Vocabulary, text: str, size: int = CHUNK) -> list[list
     return whole
 
 
-def read(context: Context, chunks: Sequence[Sequence[int]], step: Step | None = None) -> Iterator[NDArray[np.float32]]:
+def read(
+    context: Context, chunks: Sequence[Sequence[int]], step: Step | None = None, *, whole: bool = False
+) -> Iterator[NDArray[np.float32]]:
     """For each chunk the logits of its second half, (size - size // 2, vocabulary), valid until the next.
 
-    The row of a token tells of the one after it. The context must hold a chunk in one batch.
+    The row of a token tells of the one after it. The context must hold a chunk in one batch. With `whole` the last
+    layer computes the first half as well, which llama.cpp leaves out where nobody asks for its logits.
     """
     read_one = _read_source if context.model.is_encoder_decoder else _read_text
     for index, chunk in enumerate(chunks):
         context.drop(0)
         context.batch.clear()
-        yield read_one(context, chunk, len(chunk) // 2)
+        yield read_one(context, chunk, len(chunk) // 2, whole)
         if step is not None:
             step(index + 1, len(chunks))
 
 
-def _read_text(context: Context, chunk: Sequence[int], half: int) -> NDArray[np.float32]:
-    context.batch.add(0, 0, chunk[:half], last=False)
+def _read_text(context: Context, chunk: Sequence[int], half: int, whole: bool) -> NDArray[np.float32]:
+    context.batch.add(0, 0, chunk[:half], last=False, every=whole)
     context.batch.add(0, half, chunk[half:], last=True, every=True)
     context.decode()
-    return context.logits(len(chunk) - half)
+    return context.logits(len(chunk))[half:] if whole else context.logits(len(chunk) - half)
 
 
-def _read_source(context: Context, chunk: Sequence[int], half: int) -> NDArray[np.float32]:
+def _read_source(context: Context, chunk: Sequence[int], half: int, _whole: bool) -> NDArray[np.float32]:
     """The first half is the source, the second what the decoder is to write."""
     context.encode(chunk[:half])
     context.batch.add(0, 0, [context.model.start_token], last=False)

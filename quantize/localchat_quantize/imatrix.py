@@ -65,10 +65,13 @@ def collect(path: Path, text: str, *, dataset: str, threads: int, step: Step | N
         size = chunk_size(model)
         chunks = chunks_of(model.vocabulary, text, size)
         with reader(model, threads, seen) as context:
-            for _ in read(context, chunks, step):
-                pass
+            for _ in read(context, chunks, step, whole=True):
+                if seen.error is not None:
+                    break
     finally:
         model.close()
+    if isinstance(seen.error, KeyboardInterrupt):
+        raise seen.error
     if seen.error is not None:
         raise EngineError(f"the importance of {path.name} could not be gathered: {seen.error}") from seen.error
     return ImportanceMatrix(seen.uses, dataset, len(chunks), size)

@@ -64,7 +64,7 @@ def find_origin(
 
 
 def _find_base(base: str, registry: Registry, models_dir: Path, progress: Progress) -> _Place:
-    is_repository = "/" in base and not Path(base).expanduser().exists() and not base.startswith("hf:")
+    is_repository = re.fullmatch(r"[\w.-]+/[\w.-]+", base) and not base.startswith(".") and not Path(base).exists()
     return _find(f"hf:{base}" if is_repository else base, registry, models_dir, progress)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,7 @@ def command(
     from localchat_quantize.pipeline import Job, run  # noqa: PLC0415
     from localchat_quantize.products import note  # noqa: PLC0415
 
+    signal.signal(signal.SIGTERM, _interrupt)
     progress, settings = TerminalProgress(), load_settings(registry=registry)
     origin = find_origin(source, base, name, load_registry(settings.registry), settings.models_dir, progress)
     folder = output or settings.models_dir / origin.name
@@ -74,6 +76,11 @@ def command(
         typer.echo(f"added to {user_registry()}: localchat serve --model {origin.name}:{products[0].format}")
     else:
         typer.echo(f"\n# for a registry of yours; --register adds it\n{noted.entry}")
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    """A polite end clears away what is half done, as Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def main() -> None:

@@ -63,7 +63,8 @@ class Activations:
     """Gathers the use of every matrix while a context decodes; pass `callback` to the context, and keep this alive."""
 
     uses: dict[str, Use] = field(default_factory=dict)
-    error: Exception | None = None
+    error: BaseException | None = None
+    """Of the callback, Ctrl-C among them: whoever decodes looks for it."""
 
     def __post_init__(self) -> None:
         self.callback = C.ggml_backend_sched_eval_callback(self._see)
@@ -75,7 +76,7 @@ class Activations:
             if ask:
                 return _is_wanted(tensor)
             self._add(tensor)
-        except Exception as error:  # an exception cannot pass through C: the run goes on, and its owner finds it here
+        except BaseException as error:  # an exception cannot pass through C: the run goes on, and its owner finds it here
             self.error = self.error or error
         return True
 

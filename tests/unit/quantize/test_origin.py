@@ -43,7 +43,8 @@ short = "published"
 
 
 @pytest.fixture
-def registry(tmp_path: Path) -> Registry:
+def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "registry.toml").write_text(REGISTRY)
     return load_registry(tmp_path / "registry.toml")
 
@@ -104,6 +105,14 @@ def test_base_is_a_folder_or_a_repository(registry: Registry, checkpoints: HubSe
     delta = str(tmp_path / "delta")
     assert find(registry, delta, str(tmp_path / "base")).base == tmp_path / "base"
     assert config(find(registry, delta, "owner/base").base) == "owner/base"
+
+
+def test_base_that_is_nowhere_is_a_folder_or_a_repository_as_it_is_written(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "delta").mkdir()
+    with pytest.raises(ConfigError, match="there is no /no/such/folder"):
+        find(registry, str(tmp_path / "delta"), "/no/such/folder")
+    with pytest.raises(ConfigError, match=r"there is no \./folder"):
+        find(registry, str(tmp_path / "delta"), "./folder")
 
 
 @pytest.mark.parametrize(
