@@ -19,6 +19,8 @@ from localchat.errors import LocalchatError
 from localchat.registry import ModelSpec, load_registry
 from localchat.sampling_params import RANGES, SamplingParams
 from localchat.settings import Settings
+from localchat_quantize import card
+from localchat_quantize.convert.table import CONVERTERS, REFUSED
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -108,6 +110,25 @@ def _runs(spec: ModelSpec) -> str:
     return "convert" if all(quant.source.kind == "convert" for quant in spec.quants) else "yes"
 
 
+def converters() -> Iterator[str]:
+    """Classes of checkpoints: what each becomes, or why it becomes nothing."""
+    yield "| class | becomes |"
+    yield "|---|---|"
+    for name, converter in CONVERTERS.items():
+        yield f"| `{name}` | a file for llama.cpp's graph `{converter.graph}` |"
+    for name, reason in REFUSED.items():
+        yield f"| `{name}` | refused: {reason} |"
+
+
+def example() -> Iterator[str]:
+    """The card of the embedded model, as `localchat quantize` wrote it."""
+    path = HERE / "quants" / "smollm2-135m-instruct.card.json"
+    found = card.read(path)
+    assert found is not None, f"there is no {path}"
+    own = card.to_markdown(found).replace("](", "](quants/")
+    yield from own.splitlines()[2:]  # the page has a title
+
+
 TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "chat": ("api.md", lambda: fields(ChatRequest)),
     "messages": ("api.md", lambda: fields(SystemTurn, UserTurn, AssistantTurn, ToolTurn)),
@@ -119,6 +140,8 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "errors": ("api.md", errors),
     "settings": ("settings.md", settings),
     "models": ("models.md", models),
+    "converters": ("quantization.md", converters),
+    "card": ("quantization.md", example),
 }
 """Mark → file it stands in, and what makes its table."""
 

@@ -76,7 +76,7 @@ class Activations:
             if ask:
                 return _is_wanted(tensor)
             self._add(tensor)
-        except BaseException as error:  # an exception cannot pass through C: the run goes on, and its owner finds it here
+        except BaseException as error:  # none can pass through C: the run goes on, and its owner finds it here
             self.error = self.error or error
         return True
 
