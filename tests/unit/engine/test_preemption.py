@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from operator import mul
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -12,11 +13,14 @@ from hypothesis import strategies as st
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine
+from localchat.engine.scheduler import Drafter
+from localchat.engine.seam import Sampler
 from localchat.engine.sequence import Sequence, Status
 from localchat.lane import Lane
 from localchat.outputs import Finish, TokenLogprob
 
 from .scripted import END, START, Greedy, ScriptedContext, ScriptedEncoderDecoder, babble, replies
+from .test_drafts import Dice, Guesses
 
 BACKGROUND = Lane.BACKGROUND
 
@@ -27,6 +31,7 @@ class House:
 
     context: ScriptedContext
     saved_bytes: int = 0
+    drafter: Drafter | None = None
     sequences: dict[int, Sequence] = field(default_factory=dict)
     texts: dict[int, str] = field(default_factory=dict)
     logprobs: dict[int, list[TokenLogprob]] = field(default_factory=dict)
@@ -37,7 +42,11 @@ class House:
     def __post_init__(self) -> None:
         encoder = self.context if isinstance(self.context, ScriptedEncoderDecoder) else None
         self.engine = Engine(
-            self.context, budget=self.context.batch.capacity, encoder=encoder, saved_bytes=self.saved_bytes
+            self.context,
+            budget=self.context.batch.capacity,
+            encoder=encoder,
+            drafter=self.drafter,
+            saved_bytes=self.saved_bytes,
         )
 
     def submit(
@@ -51,6 +60,7 @@ class House:
         logprobs: int | None = None,
         prompt_logprobs: bool = False,
         source: str | None = None,
+        sampler: Sampler | None = None,
     ) -> int:
         id = len(self.sequences) + 1
         tokens = list(prompt.encode()) if source is None else [START]
@@ -58,7 +68,7 @@ class House:
             id,
             tokens,
             max_tokens=min(max_tokens, self.context.n_ctx - len(tokens)),
-            sampler=Greedy(),
+            sampler=sampler or Greedy(),
             detokenizer=Detokenizer(stops),
             source=None if source is None else list(source.encode()),
             logprobs=logprobs,
@@ -264,6 +274,24 @@ def test_each_says_the_same_as_undisturbed(
         assert house.finishes[id].completion_tokens == 40
         assert house.finishes[id].prompt_tokens == len(prompt)
         assert house.finishes[id].logprob_sum == pytest.approx(undisturbed.finishes[1].logprob_sum)
+
+
+@given(
+    steps=st.integers(1, 30), seed=st.integers(0, 99), guesses=st.booleans(), saved_bytes=st.sampled_from([0, 1 << 20])
+)
+def test_dice_fall_alike(steps: int, seed: int, guesses: bool, saved_bytes: int) -> None:
+    prompt = "work " * 60
+    undisturbed = House(ScriptedContext(babble, n_ctx=512))
+    undisturbed.submit(prompt, sampler=Dice(seed))
+    undisturbed.run()
+    context = ScriptedContext(babble, parallel=1, n_ctx=512, capacity=100)
+    house = House(context, saved_bytes, Guesses(babble, Random(seed)) if guesses else None)
+    slow = house.submit(prompt, BACKGROUND, sampler=Dice(seed))
+    house.step(steps)
+    house.submit("?", max_tokens=2)
+    house.run()
+    assert house.texts[slow] == undisturbed.texts[1]
+    assert house.finishes[slow].completion_tokens == undisturbed.finishes[1].completion_tokens
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 7, 11])
