@@ -39,6 +39,7 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     "kv_unified": (["--kv-unified"], True),
     "flash_attn": (["--flash-attn", "off"], "off"),
     "gpu_layers": (["--gpu-layers", "0"], 0),
+    "prefix_cache": (["--prefix-cache", "1G"], 2**30),
     "mmap": (["--no-mmap"], False),
     "force": (["--force"], True),
     "chat_template": (["--chat-template", "a.jinja"], Path("a.jinja")),
