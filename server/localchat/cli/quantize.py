@@ -48,8 +48,9 @@ def command(
     from localchat_quantize.pipeline import Job, run  # noqa: PLC0415
     from localchat_quantize.products import note  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    progress, settings = TerminalProgress(), load_settings(registry=registry)
+    progress, settings = _Interruptible(), load_settings(registry=registry)
+    signal.signal(signal.SIGTERM, progress.interrupt)  # a polite end clears away what is half done
+    signal.signal(signal.SIGINT, progress.interrupt)
     origin = find_origin(source, base, name, load_registry(settings.registry), settings.models_dir, progress)
     folder = output or settings.models_dir / origin.name
     job = Job(
@@ -78,9 +79,29 @@ def command(
         typer.echo(f"\n# for a registry of yours; --register adds it\n{noted.entry}")
 
 
-def _interrupt(_signal: int, _frame: object) -> None:
-    """A polite end clears away what is half done, as Ctrl-C does."""
-    raise KeyboardInterrupt
+class _Interruptible(TerminalProgress):
+    """Ends the command on a signal, or soon after: nothing can be raised through llama.cpp while it calls back."""
+
+    _is_interrupted = False
+
+    def interrupt(self, _signal: int, _frame: object) -> None:
+        """What a signal calls."""
+        self._is_interrupted = True
+        raise KeyboardInterrupt
+
+    def start(self, label: str, total: int | None) -> None:
+        """Begin a phase, unless all is to end."""
+        self._end_if_interrupted()
+        super().start(label, total)
+
+    def update(self, done: int) -> None:
+        """Go on, unless all is to end."""
+        self._end_if_interrupted()
+        super().update(done)
+
+    def _end_if_interrupted(self) -> None:
+        if self._is_interrupted:
+            raise KeyboardInterrupt
 
 
 def main() -> None:
