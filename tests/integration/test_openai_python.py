@@ -111,8 +111,10 @@ def test_usage_counts_the_token_that_ends_the_answer(client: openai.OpenAI, http
 
 
 def test_repeated_prompt_is_found_in_the_cache(client: openai.OpenAI) -> None:
-    first = client.chat.completions.create(**GREEDY)
-    again = client.chat.completions.create(**GREEDY)
+    # Long enough that computing it again would cost more than what goes where its slot is taken.
+    request = {**GREEDY, "messages": [{"role": "user", "content": "Say which of these is a fruit: " + "plum, " * 200}]}
+    first = client.chat.completions.create(**request)
+    again = client.chat.completions.create(**request)
     assert first.usage
     assert again.usage
     assert again.usage.prompt_tokens_details
