@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
-from localchat.errors import ConfigError, UnsupportedModel
+from localchat.errors import ConfigError, DoesNotFit, UnsupportedModel
 from localchat.fit import choose, keep
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
@@ -18,6 +19,7 @@ from localchat.registry import FROM_FILE, Choice, Registry
 from localchat.registry.license import check_commercial
 from localchat.registry.spec import NO_TEMPLATE
 from localchat.settings import Settings
+from localchat.tuning.store import described, find_tuned
 from localchat.worker.messages import Load
 
 
@@ -33,8 +35,12 @@ class Launch:
     manner: Manner
     load: Load
     fingerprint: str
+    settings: Settings
+    """As it was planned with, tuning included."""
     reason: str = ""
     """Why this quant, where there were several."""
+    tuned: str = ""
+    """What of the settings comes from `localchat tune`."""
 
     @property
     def id(self) -> str:
@@ -70,7 +76,7 @@ def prepare(
             f"{choice.spec.id} cannot run: it is an encoder ({header.architecture}), which writes no text",
             param="model",
         )
-    plan = plan_load(header, machine, _sizes(settings, header))
+    plan, settings, tuned = _plan(header, machine, _sizes(settings, header))
     spec, family = choice.spec, registry.family(choice.spec)
     manner = Manner(
         template=_template(settings, registry, choice, header),
@@ -87,7 +93,9 @@ def prepare(
         manner=manner,
         load=load_request(path, plan, settings, adds_bos=_adds_bos(registry, choice)),
         fingerprint=_fingerprint(choice, path),
+        settings=settings,
         reason=reason,
+        tuned=tuned,
     )
 
 
@@ -100,6 +108,7 @@ def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bo
         batch_size=plan.batch,
         ubatch_size=plan.ubatch,
         threads=plan.threads,
+        single_row_threads=plan.single_row_threads,
         gpu_layers=plan.gpu_layers,
         kv_type=plan.kv_type,
         kv_unified=plan.kv_unified,
@@ -110,6 +119,16 @@ def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bo
         add_bos=adds_bos,
         prefix_cache=plan.prefix_cache,
     )
+
+
+def _plan(header: GgufHeader, machine: Machine, settings: Settings) -> tuple[LoadPlan, Settings, str]:
+    """With what was tuned for what the person left open, unless the model cannot be had so."""
+    tuned = find_tuned(header, machine) if settings.tuned else None
+    if tuned is not None and (changes := tuned.changes_to(settings)):
+        better = settings.model_copy(update=changes)
+        with suppress(ConfigError, DoesNotFit):
+            return plan_load(header, machine, better), better, described(changes)
+    return plan_load(header, machine, settings), settings, ""
 
 
 def _sizes(settings: Settings, header: GgufHeader) -> Settings:

@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     load_queue: int = Field(64, ge=0, description="Requests that may wait for models to load; more get 503.")
     queue_size: int = Field(256, ge=0, description="Requests of one key and lane that may wait; more get 503.")
     threads: Auto | PositiveInt = Field("auto", description="Compute threads; auto takes the physical cores.")
+    single_row_threads: Auto | PositiveInt = Field(
+        "auto", description="Compute threads of a step with a single row; auto measures while loading."
+    )
     batch_size: PositiveInt = Field(512, description="Most tokens of one engine step.")
     ubatch_size: PositiveInt = Field(512, description="Most tokens of one pass through the graph.")
     kv_type: KvType = Field("f16", description="Type of the KV cache.")
@@ -83,6 +86,7 @@ class Settings(BaseSettings):
     flash_attn: Literal["auto", "on", "off"] = Field("auto", description="Flash attention.")
     gpu_layers: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="Layers on the GPU; auto fits VRAM.")
     mmap: bool = Field(True, description="Map the weights instead of reading them.")
+    tuned: bool = Field(True, description="Use what `localchat tune` found for this machine and model.")
     force: bool = Field(False, description="Load even when memory seems too small.")
 
     chat_template: Path | None = Field(None, description="Jinja file to use instead of the model's own template.")

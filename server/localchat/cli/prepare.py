@@ -38,4 +38,5 @@ def describe(launch: Launch) -> list[str]:
         f"memory    {plan.memory.total / gib:.2f} GiB = weights {plan.memory.weights / gib:.2f} + KV cache "
         f"{plan.memory.kv_cache / gib:.2f} + compute {plan.memory.compute / gib:.2f}",
         f"threads   {plan.threads}, {gpu}",
+        *([f"tuned     {launch.tuned} (`localchat tune --show`; --no-tuned does without)"] if launch.tuned else []),
     ]

@@ -50,6 +50,8 @@ class LoadPlan:
     vram: MemoryNeed
     prefix_cache: int = 0
     """Bytes of RAM that prefixes without a slot may come to take; no part of `memory`."""
+    single_row_threads: int = 0
+    """0 is as many as prove worth it while loading."""
 
 
 def plan_load(header: GgufHeader, machine: Machine, settings: Settings) -> LoadPlan:
@@ -65,6 +67,7 @@ def plan_load(header: GgufHeader, machine: Machine, settings: Settings) -> LoadP
         n_ctx=shape.n_ctx,
         parallel=shape.parallel,
         threads=machine.cores if settings.threads == "auto" else settings.threads,
+        single_row_threads=0 if settings.single_row_threads == "auto" else settings.single_row_threads,
         batch=shape.batch,
         ubatch=shape.ubatch,
         outputs=shape.outputs,

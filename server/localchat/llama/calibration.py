@@ -37,13 +37,16 @@ class Calibrated(Protocol):
         """Change the number of threads."""
 
 
-def calibrate(context: Calibrated, threads: int, clock: Callable[[], float] = time.perf_counter) -> int:
+def calibrate(context: Calibrated, threads: int, clock: Callable[[], float] = time.perf_counter, known: int = 0) -> int:
     """Set and return the number of threads for single rows; steps of more rows take all `threads`.
 
-    Also warms up: the first decode pages the weights in.
+    A number that is `known` is not measured. Also warms up: the first decode pages the weights in.
     """
     fewer = threads - 1
     _decode_once(context, clock)
+    if known:
+        context.set_threads(known, threads)
+        return known
     if fewer:
         times = {threads: float("inf"), fewer: float("inf")}
         start = clock()

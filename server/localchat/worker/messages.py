@@ -31,6 +31,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     mmap: bool
     queue_size: int
     outputs: int
+    single_row_threads: int = 0
+    """Compute threads of a step with a single row; 0 is as many as prove worth it."""
     add_bos: bool | None = None
     """Whether texts begin with BOS; None is as the file says."""
     prefix_cache: int = 0

@@ -71,7 +71,7 @@ def load(request: m.Load) -> tuple[Context | EncoderDecoder, m.Loaded]:
         context = EncoderDecoder(model, params)
     else:
         context = Context(model, params)
-        single_row_threads = calibrate(context, request.threads)
+        single_row_threads = calibrate(context, request.threads, known=request.single_row_threads)
     vocabulary = model.vocabulary
     info = m.Loaded(
         n_ctx=context.n_ctx,

@@ -60,3 +60,10 @@ def test_a_slow_model_is_not_kept_from_serving() -> None:
     machine = Machine({2: 3.0, 1: 5.0})
     calibrate(machine, 2, machine.clock)
     assert machine.decodes <= 5
+
+
+def test_number_that_is_known_is_taken_without_measuring() -> None:
+    machine = Machine({2: 1.0, 1: 9.0})
+    assert calibrate(machine, 2, machine.clock, known=1) == 1
+    assert machine.threads == (1, 2)
+    assert machine.decodes == 1

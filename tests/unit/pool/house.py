@@ -73,7 +73,16 @@ class ScriptedLauncher(Launcher):
         path = self._script.paths.get(id, "works")
         plan = LoadPlan(64, 2, 1, 16, 16, 4, "f16", 0, "auto", False, need, MemoryNeed())
         load = Load(path, 64, 2, 16, 16, 1, 0, "f16", False, "auto", True, 8, 4)
-        return Launch(name=name, choice=choice, path=Path(path), plan=plan, manner=Manner(), load=load, fingerprint="")
+        return Launch(
+            name=name,
+            choice=choice,
+            path=Path(path),
+            plan=plan,
+            manner=Manner(),
+            load=load,
+            settings=self.settings,
+            fingerprint="",
+        )
 
 
 @dataclass
