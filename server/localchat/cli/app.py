@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "doctor": ("localchat.cli.doctor", "Check that an installed model is prompted as its authors meant."),
     "health": ("localchat.cli.health", "Ask a running server whether it is alive; the exit code tells."),
     "bench": ("localchat.cli.bench", "Measure how fast a model reads prompts and writes on this machine."),
+    "tune": ("localchat.cli.tune", "Find the settings with which a model runs fastest here; `serve` uses them."),
     "quantize": ("localchat.cli.quantize", "Turn a checkpoint, or a GGUF file, into GGUF files of other formats."),
     "pick": ("localchat.cli.pick", "Choose a quant by what was measured of it."),
 }

@@ -38,6 +38,7 @@ _ROOM = 2 * MOST_STEPS
 class Report:
     """What was measured, and under which circumstances."""
 
+    title: str
     launch: Launch
     setup: Setup
     rows: Sequence[Row]
@@ -107,8 +108,7 @@ def command(
     report = _measure(launch, header, machine, (counts, depths, prompt), seconds)
     if plot is not None:
         limit = None if report.bandwidth is None else report.bandwidth / report.weights
-        title = f"{launch.id} {launch.choice.quant.name}, {report.setup.threads} threads"
-        drawing.plot(title, report.rows, limit, plot)
+        drawing.plot(f"{report.title}, {report.setup.threads} threads", report.rows, limit, plot)
     if as_json:
         typer.echo(json.dumps(_as_json(report), indent=2))
         return
@@ -126,6 +126,11 @@ def parse_numbers(flag: str, text: str, most: int) -> list[int]:
     if numbers[0] < 1 or numbers[-1] > most:
         raise ConfigError(f"{flag}: {text!r} is not a list of numbers from 1 to {most}, as in 1,4,16")
     return numbers
+
+
+def title(launch: Launch, header: GgufHeader) -> str:
+    """The model and its format."""
+    return f"{launch.id} {header.quant or launch.choice.quant.name}"
 
 
 def check_kind(launch: Launch) -> GgufHeader:
@@ -158,6 +163,7 @@ def _measure(
         single = bench(bencher.measure, rows, seconds)
         others = neighbours.cores(cpu_seconds(None, bencher.pid) - before)
     return Report(
+        title=title(launch, header),
         launch=launch,
         setup=structs.replace(together, single_row_threads=single),
         rows=rows,
@@ -174,7 +180,7 @@ def _show(report: Report) -> None:
     launch, setup = report.launch, report.setup
     layout = "unified" if setup.kv_unified else "streams"
     lines = [
-        f"model    {launch.id} {launch.choice.quant.name}: a step reads {report.weights / 1e6:.0f} MB of weights",
+        f"model    {report.title}: a step reads {report.weights / 1e6:.0f} MB of weights",
         f"setup    {setup.threads} threads, {setup.single_row_threads} for a single row; batch {setup.batch_size},"
         f" ubatch {setup.ubatch_size}; KV {setup.kv_type}, {layout}; flash attention {setup.flash_attn}",
         f"machine  {report.machine.cores} cores of {report.machine.cpu.name}"
@@ -211,7 +217,7 @@ def _circumstances(report: Report) -> str:
 def _as_json(report: Report) -> dict[str, Any]:
     return {
         "model": report.launch.id,
-        "quant": report.launch.choice.quant.name,
+        "quant": report.title.removeprefix(f"{report.launch.id} "),
         "file": str(report.launch.path),
         "setup": structs.asdict(report.setup),
         "cpu": report.machine.cpu.name,

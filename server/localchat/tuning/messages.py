@@ -37,11 +37,13 @@ class Prompt(msgspec.Struct, tag=True, frozen=True):
 
 
 class Decode(msgspec.Struct, tag=True, frozen=True):
-    """Write so many tokens in each of some sequences together, behind `depth` tokens that are there already."""
+    """So many steps of some sequences together, behind `depth` tokens that each has already."""
 
     sequences: int
     steps: int
     depth: int = 0
+    rows: int = 1
+    """Of each sequence in a step: its next token, and guesses at what follows it."""
 
 
 Work = Prompt | Decode

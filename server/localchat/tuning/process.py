@@ -24,6 +24,8 @@ from localchat.tuning.workload import run
 
 _KEPT = 3
 """Contexts at a time: they take turns."""
+_OUTPUTS = 16
+"""Rows at least whose logits can be had: a token and guesses at what follows it."""
 _WARM_UP = 32
 
 
@@ -41,7 +43,7 @@ class Bench:
         context = self._context(setup)
         single = setup.single_row_threads or self._found(context, setup.threads)
         context.set_threads(single, setup.threads)
-        return Times(tuple(run(context, work) for work in trial.works), single)
+        return Times(tuple(run(context, work, shared=not setup.kv_unified) for work in trial.works), single)
 
     def _context(self, setup: Setup) -> Context:
         key = msgspec.structs.replace(setup, threads=1, single_row_threads=0)
@@ -65,7 +67,7 @@ class Bench:
                 kv_type=setup.kv_type,
                 kv_unified=setup.kv_unified,
                 flash_attn=setup.flash_attn,
-                outputs=setup.parallel,
+                outputs=max(setup.parallel, _OUTPUTS),
             ),
         )
         run(context, Prompt(min(_WARM_UP, setup.n_ctx)))  # the first pass pages weights and buffers in

@@ -48,6 +48,8 @@ class Tuned(msgspec.Struct, frozen=True, kw_only=True):
     changes: Changes
     before: dict[str, float]
     after: dict[str, float]
+    advice: tuple[str, ...] = ()
+    """What would help further, but is a person's to decide."""
 
     def changes_to(self, settings: Settings) -> dict[str, Any]:
         """Those of settings that neither a flag nor the environment nor the config file gives."""

@@ -8,23 +8,27 @@ from collections.abc import Callable
 import numpy as np
 
 from localchat.llama.context import Context
-from localchat.tuning.messages import Prompt, Work
+from localchat.tuning.messages import Decode, Prompt, Work
 
 
-def run(context: Context, work: Work, clock: Callable[[], float] = time.perf_counter) -> float:
-    """Do it; returns its seconds, without those of what had to be there first."""
+def run(context: Context, work: Work, clock: Callable[[], float] = time.perf_counter, *, shared: bool = True) -> float:
+    """Do it; returns its seconds, without those of what had to be there first.
+
+    What sequences have already is the same for all, and read once; unless `shared`, each reads its own: one buffer for
+    all of them would store what they share but once, and so look faster than it is.
+    """
     if isinstance(work, Prompt):
         tokens = some_tokens(context, work.tokens)
         context.drop(0)
         start = clock()
-        _read(context, tokens)
+        _read(context, tokens, 0)
         return clock() - start
-    _fill(context, work.sequences, work.depth)
+    _fill(context, work, shared=shared)
     tokens = some_tokens(context, work.sequences)
-    _step(context, work.depth, tokens)  # copies between streams are made with the first one
-    start = clock()
-    for position in range(work.depth + 1, work.depth + 1 + work.steps):
-        _step(context, position, tokens)
+    start = 0.0
+    for step in range(1 + work.steps):
+        _step(context, work.depth + step * work.rows, tokens, work.rows)
+        start = start or clock()  # copies between streams are made with the first step, which does not count
     return clock() - start
 
 
@@ -34,31 +38,31 @@ def some_tokens(context: Context, count: int) -> list[int]:
     return tokens
 
 
-def _read(context: Context, tokens: list[int]) -> None:
+def _read(context: Context, tokens: list[int], sequence: int) -> None:
     for start in range(0, len(tokens), context.batch.capacity):
         part = tokens[start : start + context.batch.capacity]
         context.batch.clear()
-        context.batch.add(0, start, part, last=start + len(part) == len(tokens))
+        context.batch.add(sequence, start, part, last=start + len(part) == len(tokens))
         context.decode()
     context.logits(1)
 
 
-def _fill(context: Context, sequences: int, depth: int) -> None:
-    """Make the first sequences `depth` tokens long; what is there already is kept."""
-    for sequence in range(sequences):
-        if not depth:
+def _fill(context: Context, work: Decode, *, shared: bool) -> None:
+    """Make sequences `depth` tokens long; what is there already is kept."""
+    for sequence in range(work.sequences):
+        if not work.depth:
             context.drop(sequence)
-        elif context.length(sequence) < depth or not context.keep(sequence, depth):
+        elif context.length(sequence) < work.depth or not context.keep(sequence, work.depth):
             context.drop(sequence)
-            if sequence:
+            if sequence and shared:
                 context.copy(0, sequence)
             else:
-                _read(context, some_tokens(context, depth))
+                _read(context, some_tokens(context, work.depth), sequence)
 
 
-def _step(context: Context, position: int, tokens: list[int]) -> None:
+def _step(context: Context, position: int, tokens: list[int], rows: int) -> None:
     context.batch.clear()
     for sequence, token in enumerate(tokens):
-        context.batch.add(sequence, position, [token], last=True)
+        context.batch.add(sequence, position, [token] * rows, last=True, every=True)
     context.decode()
-    context.logits(len(tokens))
+    context.logits(len(tokens) * rows)
