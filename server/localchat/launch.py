@@ -118,6 +118,8 @@ def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bo
         outputs=plan.outputs,
         add_bos=adds_bos,
         prefix_cache=plan.prefix_cache,
+        max_step_ms=settings.max_step_ms,
+        adapt_threads=settings.adapt_threads,
     )
 
 

@@ -6,9 +6,12 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from math import inf
 
 from localchat.engine.cost_model import CostModel
 from localchat.engine.logprobs import token_logprob
+from localchat.engine.pace import Pace
+from localchat.engine.passes import passes
 from localchat.engine.prefix_cache import Placement, PrefixCache
 from localchat.engine.runner import Runner
 from localchat.engine.scheduler import Chunk, Drafter, Scheduler
@@ -54,6 +57,8 @@ class Engine:
     An `encoder` reads sources, one after the other, while the sequences that have theirs go on. What it then has to
     say comes through `post`, which passes a job on to the engine's thread. A `drafter` guesses ahead; a model whose
     memory cannot be cut gets none, since wrong guesses could not be taken back.
+    Every step is shown to the `cost_model` and to the `pace`; `max_seconds` is about what a step takes at most while
+    sequences decode, and `streams` says that each has a KV stream of its own.
     """
 
     def __init__(
@@ -66,9 +71,14 @@ class Engine:
         drafter: Drafter | None = None,
         post: Callable[[Job], None] = _at_once,
         cost_model: CostModel | None = None,
+        pace: Pace | None = None,
+        max_seconds: float = inf,
+        streams: bool = True,
         saved_bytes: int = 0,
     ) -> None:
         self.cost_model = cost_model or CostModel()
+        self._pace = pace
+        self._streams = streams
         self.n_ctx = context.n_ctx
         self.vocabulary = context.vocabulary
         self._end_tokens = context.vocabulary.end_tokens
@@ -78,7 +88,9 @@ class Engine:
         self._cache = PrefixCache(
             context.parallel, can_cut=context.can_cut, can_copy=encoder is None, saved_bytes=saved_bytes
         )
-        self._scheduler = Scheduler(self._cache, budget=budget, outputs=outputs)
+        self._scheduler = Scheduler(
+            self._cache, budget=budget, outputs=outputs, cost_model=self.cost_model, max_seconds=max_seconds
+        )
         self._sequences: dict[int, Sequence] = {}
         self._drafted = self._accepted = 0
         self._reading: list[Sequence] = []
@@ -139,11 +151,10 @@ class Engine:
         )
 
     def _observe(self, chunks: Items[Chunk], seconds: float) -> None:
-        rows = kv_tokens = 0
-        for chunk in chunks:
-            rows += chunk.rows
-            kv_tokens += chunk.rows * (chunk.start + chunk.rows)
-        self.cost_model.observe(rows, kv_tokens, seconds)
+        made = passes(chunks, streams=self._streams)
+        expected = self.cost_model.observe(made, seconds)
+        if self._pace is not None:
+            self._pace.observe(made[-1][0], expected, seconds)
 
     def _place(self, placement: Placement) -> bool:
         """Let a slot hold what its new sequence begins with; False, and nothing of it, where that is impossible."""

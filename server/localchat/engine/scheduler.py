@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
+from localchat.engine.cost_model import CostModel
 from localchat.engine.line import Line
 from localchat.engine.prefix_cache import PrefixCache
 from localchat.engine.sequence import Sequence, Status
@@ -47,15 +49,27 @@ class Scheduler:
     """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.
 
     Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, interactive
-    ones before those of the background, first come, first served, in chunks. Where an interactive sequence waits and
-    no slot is free, one of the background is preempted. A sequence whose source is still to be read, or whose prefix
-    somebody else is about to compute, has a slot and gets no rows. `outputs` bounds the rows whose logits a step may
-    ask for.
+    ones before those of the background, in chunks and in turns: one that needs more than it got goes behind the
+    others. While sequences decode, a step takes about `max_seconds` at most, by the cost model. Where an interactive
+    sequence waits and no slot is free, one of the background is preempted. A sequence whose source is still to be
+    read, or whose prefix somebody else is about to compute, has a slot and gets no rows. `outputs` bounds the rows
+    whose logits a step may ask for.
     """
 
-    def __init__(self, cache: PrefixCache, *, budget: int, outputs: int | None = None) -> None:
+    def __init__(
+        self,
+        cache: PrefixCache,
+        *,
+        budget: int,
+        outputs: int | None = None,
+        cost_model: CostModel | None = None,
+        max_seconds: float = inf,
+    ) -> None:
         self.cache = cache
         self.budget = budget
+        self._cost_model = cost_model or CostModel()
+        self._max_seconds = max_seconds
+        self._owed: Lane | None = None
         # Each slot has a row of logits of its own; the others are for prompts that want those of every row.
         self._spare_outputs = budget if outputs is None else outputs - cache.count
         assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {cache.count} slots"
@@ -99,8 +113,9 @@ class Scheduler:
         self._outputs_left = self._spare_outputs
         if self.waiting or len(decoding) < len(self.running):
             self.cache.settle()
+            kept = left - self._prompt_rows(decoding, left)
             for lane in Lane:
-                left = self._schedule_prompts(lane, chunks, left)
+                left = kept + self._schedule_prompts(lane, chunks, left - kept)
         self._rows_left = left
         chunks += [Chunk(sequence, sequence.computed, 1) for sequence in decoding if sequence.status is Status.RUNNING]
         # With a KV stream for each sequence, llama.cpp starts a new pass wherever the ids do not ascend by one.
@@ -119,10 +134,25 @@ class Scheduler:
         sequence.finish_reason = reason
 
     def _schedule_prompts(self, lane: Lane, chunks: list[Chunk], left: int) -> int:
-        """Let the prompts of a lane have rows, first those that have a slot; the rows left."""
-        for sequence in self.running:
-            if left > 0 and sequence.lane is lane and sequence.is_ready and not sequence.is_decoding:
+        """Let the prompts of a lane have rows, first those that have a slot, then those that wait; the rows left.
+
+        If that left nothing for those that wait, they come first the next time.
+        """
+        prompts = [s for s in self.running if s.lane is lane and s.is_ready and not s.is_decoding]
+        owed = self._owed is lane
+        if owed:
+            self._owed = None
+            left = self._admit_waiting(lane, chunks, left)
+        for sequence in prompts:
+            if left > 0 and sequence.status is Status.RUNNING:
                 left -= self._append(chunks, sequence, left)
+        if not owed:
+            left = self._admit_waiting(lane, chunks, left)
+            if left <= 0 and self.waiting.waits(lane) and self.cache.has_free:
+                self._owed = lane
+        return left
+
+    def _admit_waiting(self, lane: Lane, chunks: list[Chunk], left: int) -> int:
         while self.waiting.waits(lane):
             if lane is Lane.INTERACTIVE and not self.cache.has_free:
                 left = self._make_room(left, is_reading=bool(chunks))
@@ -169,4 +199,19 @@ class Scheduler:
             count = min(count, 1 + self._outputs_left)
             self._outputs_left -= count - 1
         chunks.append(Chunk(sequence, sequence.computed, count))
+        if count < sequence.wanted:
+            self.running.remove(sequence)
+            self.running.append(sequence)
         return count
+
+    def _prompt_rows(self, decoding: Items[Sequence], most: int) -> int:
+        """Rows that prompts may have, so that those who decode get their next tokens in time."""
+        if not decoding or self._max_seconds == inf:
+            return most
+        return self._cost_model.prompt_rows(
+            self._max_seconds,
+            len(decoding),
+            sum(sequence.computed for sequence in decoding),
+            max((sequence.computed for sequence in self.running if not sequence.is_decoding), default=0),
+            most,
+        )

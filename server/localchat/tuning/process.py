@@ -76,7 +76,7 @@ class Bench:
 
     def _found(self, context: Context, threads: int) -> int:
         if threads not in self._single:
-            self._single[threads] = calibrate(context, threads)
+            self._single[threads] = calibrate(context, threads).single_row_threads
         return self._single[threads]
 
 

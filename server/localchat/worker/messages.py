@@ -37,6 +37,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     """Whether texts begin with BOS; None is as the file says."""
     prefix_cache: int = 0
     """Bytes of RAM for prefixes that lost their slot."""
+    max_step_ms: float = 70.0
+    adapt_threads: bool = True
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):

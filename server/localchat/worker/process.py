@@ -13,13 +13,15 @@ import queue
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from localchat.engine.engine import Engine
+from localchat.engine.cost_model import CostModel
+from localchat.engine.engine import Engine, Job
+from localchat.engine.pace import Pace
 from localchat.errors import LocalchatError
 from localchat.llama import library
-from localchat.llama.calibration import calibrate
+from localchat.llama.calibration import Calibration, calibrate
 from localchat.llama.context import Context, ContextParams
 from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.model import Model
@@ -49,7 +51,7 @@ def read_messages(fd: int) -> Iterator[list[m.Request]]:
         yield [m.decode_request(body) for body in unframer.feed(data)]
 
 
-def load(request: m.Load) -> tuple[Context | EncoderDecoder, m.Loaded]:
+def load(request: m.Load) -> tuple[Context | EncoderDecoder, Calibration | None, m.Loaded]:
     """Load the model and make its context. Raises ModelLoadFailed."""
     model = Model(Path(request.path), gpu_layers=request.gpu_layers, mmap=request.mmap)
     if request.add_bos is not None:
@@ -66,12 +68,12 @@ def load(request: m.Load) -> tuple[Context | EncoderDecoder, m.Loaded]:
         outputs=request.outputs,
     )
     context: Context | EncoderDecoder
-    single_row_threads = request.threads
+    calibration = None
     if model.is_encoder_decoder:
         context = EncoderDecoder(model, params)
     else:
         context = Context(model, params)
-        single_row_threads = calibrate(context, request.threads, known=request.single_row_threads)
+        calibration = calibrate(context, request.threads, known=request.single_row_threads)
     vocabulary = model.vocabulary
     info = m.Loaded(
         n_ctx=context.n_ctx,
@@ -83,11 +85,37 @@ def load(request: m.Load) -> tuple[Context | EncoderDecoder, m.Loaded]:
         bos=vocabulary.text(vocabulary.bos),
         eos=vocabulary.text(vocabulary.eos),
         has_infill=vocabulary.has_infill,
-        single_row_threads=single_row_threads,
+        single_row_threads=calibration.single_row_threads if calibration else request.threads,
         is_encoder_decoder=model.is_encoder_decoder,
         system_info=library.system_info(),
     )
-    return context, info
+    return context, calibration, info
+
+
+def start(
+    request: m.Load, context: Context | EncoderDecoder, calibration: Calibration | None, post: Callable[[Job], None]
+) -> Engine:
+    """The engine of a context."""
+    return Engine(
+        context,
+        budget=context.batch.capacity,
+        outputs=context.outputs,
+        encoder=context if isinstance(context, EncoderDecoder) else None,
+        post=post,
+        cost_model=CostModel(calibration.stairs, calibration.few, calibration.many) if calibration else None,
+        pace=_pace(request, context, calibration) if calibration and isinstance(context, Context) else None,
+        max_seconds=request.max_step_ms / 1e3,
+        streams=not request.kv_unified,
+        saved_bytes=request.prefix_cache,
+    )
+
+
+def _pace(request: m.Load, context: Context, calibration: Calibration) -> Pace | None:
+    """What changes the number of threads, where there are several and the GPU does not do the work."""
+    if not request.adapt_threads or request.threads == 1 or (request.gpu_layers and library.supports_gpu()):
+        return None
+    single = calibration.single_row_threads
+    return Pace(request.threads, lambda count: context.set_threads(min(single, count), count), single=single)
 
 
 def _claim_stdout() -> int:
@@ -106,19 +134,12 @@ def main() -> None:
     if not isinstance(request, m.Load):
         return
     try:
-        context, info = load(request)
+        context, calibration, info = load(request)
     except LocalchatError as error:
         output.send(m.Failed.of(0, error))
         sys.exit(1)
     inbox: Inbox = queue.SimpleQueue()
-    engine = Engine(
-        context,
-        budget=context.batch.capacity,
-        outputs=context.outputs,
-        encoder=context if isinstance(context, EncoderDecoder) else None,
-        post=inbox.put,
-        saved_bytes=request.prefix_cache,
-    )
+    engine = start(request, context, calibration, inbox.put)
     intake = Intake(engine, context, inbox, output, request.queue_size)
     coming = itertools.chain([others], batches)
     threading.Thread(target=intake.read, args=(coming,), name="intake", daemon=True).start()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
+from math import inf
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localchat.engine.cost_model import CostModel
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.prefix_cache import PrefixCache
 from localchat.engine.scheduler import Chunk, Scheduler
@@ -24,8 +26,22 @@ def make(id: int, length: int, *, first: int | None = None, prompt_logprobs: boo
     )
 
 
-def make_scheduler(*, slots: int = 4, budget: int = 32, can_cut: bool = True, outputs: int | None = None) -> Scheduler:
-    return Scheduler(PrefixCache(slots, can_cut=can_cut), budget=budget, outputs=outputs)
+def make_scheduler(
+    *,
+    slots: int = 4,
+    budget: int = 32,
+    can_cut: bool = True,
+    outputs: int | None = None,
+    cost_model: CostModel | None = None,
+    max_seconds: float = inf,
+) -> Scheduler:
+    return Scheduler(
+        PrefixCache(slots, can_cut=can_cut),
+        budget=budget,
+        outputs=outputs,
+        cost_model=cost_model,
+        max_seconds=max_seconds,
+    )
 
 
 def compute(chunks: Items[Chunk]) -> None:
@@ -259,3 +275,54 @@ def test_rules_hold_whatever_arrives(
         assert rounds < 1000, "somebody starves"
     assert started == [sequence.id for sequence in submitted], "not first come, first served"
     assert all(sequence.is_finished for sequence in submitted)
+
+
+LINEAR = ((1, 0.001), (512, 0.512))
+
+
+def test_a_prompt_has_the_whole_budget_while_nobody_decodes_and_little_time_beside_others() -> None:
+    scheduler = make_scheduler(budget=512, cost_model=CostModel(LINEAR), max_seconds=0.1)
+    start(scheduler, make(1, 600))
+    assert step(scheduler) == {1: 512}
+    assert step(scheduler) == {1: 88}
+    start(scheduler, make(2, 600))
+    assert step(scheduler) == {1: 1, 2: 65}
+    assert step(scheduler) == {1: 1, 2: 65}
+
+
+@given(st.floats(0.0, 0.2), st.integers(1, 3), st.integers(1, 300))
+def test_no_limit_starves_a_prompt(limit: float, decoding: int, length: int) -> None:
+    scheduler = make_scheduler(budget=64, cost_model=CostModel([(1, 0.08), (64, 2.0)], few=1e-4), max_seconds=limit)
+    start(scheduler, *[make(id, 3) for id in range(1, decoding + 1)])
+    step(scheduler)
+    late = make(9, length)
+    start(scheduler, late)
+    for _ in range(length):
+        step(scheduler)
+    assert late.is_decoding
+
+
+def test_long_prompts_take_turns() -> None:
+    scheduler = make_scheduler(budget=32)
+    start(scheduler, make(1, 100), make(2, 100))
+    steps = [step(scheduler) for _ in range(4)]
+    assert steps == [{1: 32}, {2: 32}, {1: 32}, {2: 32}]
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
+    scheduler = make_scheduler(budget=32)
+    start(scheduler, make(1, 1000))
+    step(scheduler)
+    start(scheduler, make(2, 10))
+    steps = [step(scheduler) for _ in range(2)]
+    assert steps[-1][2] == 10
+
+
+def test_newcomers_do_not_starve_a_long_prompt() -> None:
+    scheduler = make_scheduler(slots=8, budget=32)
+    long = make(1, 160)
+    start(scheduler, long)
+    for id in range(2, 12):
+        step(scheduler)
+        start(scheduler, make(id, 100))
+    assert long.is_decoding or long.computed >= 64
