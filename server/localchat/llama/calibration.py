@@ -24,7 +24,9 @@ _FIRST = (2, 4, 8, 16, 64, 128, 3, 6, 32)
 _STAIR_SECONDS = 0.6
 _CONTEXT = 512
 _TILE = 64
-# Where there is no time to measure it: of a pass with a single row, what its looking at one more token takes.
+# Where there is no time to measure it: of what a single row takes, the part that another one adds;
+_NEXT_ROW = 0.25
+# and of a pass with a single row, what its looking at one more token takes.
 _FEW = 1 / 4000
 _MANY = 1 / 16000
 
@@ -76,7 +78,7 @@ def calibrate(
     for rows in _FIRST:
         if rows <= most and clock() + 2 * _guess(measured, rows) < deadline:
             taken = min(_decode_once(context, clock, rows) for _ in range(2))
-            measured[rows] = min(taken, _guess(measured, rows))  # more only where others use the machine
+            measured[rows] = min(taken, measured[1] * rows)  # more only where others use the machine
     few, many = _looks(context, measured, clock, deadline)
     stairs = tuple((rows, measured[rows] if rows in measured else _guess(measured, rows)) for rows in STAIRS)
     return Calibration(single, stairs, few, many)
@@ -127,9 +129,9 @@ def _looks(
 
 
 def _guess(measured: dict[int, float], rows: int) -> float:
-    """As many rows as the nearest fewer, at the same price for each."""
+    """The nearest fewer, and for each row more the usual part of what one alone takes, if no less is known."""
     nearest = max(known for known in measured if known <= rows)
-    return measured[nearest] * rows / nearest
+    return measured[nearest] + (rows - nearest) * min(measured[1] * _NEXT_ROW, measured[nearest] / nearest)
 
 
 def _decode_once(

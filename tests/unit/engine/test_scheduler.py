@@ -106,12 +106,12 @@ def test_prompt_waits_while_the_budget_is_used_up() -> None:
     assert late.status is Status.WAITING
 
 
-def test_prompts_are_read_first_come_first_served() -> None:
+def test_those_that_wait_come_before_a_prompt_that_left_them_nothing() -> None:
     scheduler = make_scheduler(budget=32)
     start(scheduler, make(1, 50), make(2, 20), make(3, 20))
     assert step(scheduler) == {1: 32}
-    assert step(scheduler) == {1: 18, 2: 14}
-    assert step(scheduler) == {1: 1, 2: 6, 3: 20}
+    assert step(scheduler) == {2: 20, 3: 12}
+    assert step(scheduler) == {1: 18, 2: 1, 3: 8}
 
 
 def test_sequence_without_a_slot_waits_for_one() -> None:

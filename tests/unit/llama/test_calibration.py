@@ -79,7 +79,7 @@ def test_a_slow_model_is_not_kept_from_serving() -> None:
     machine = Machine({2: 3.0, 1: 5.0}, row=1.0)
     found = measure(machine)
     assert machine.decodes <= 5
-    assert dict(found.stairs)[64] == 3.0 * 64, "nobody knows better yet"
+    assert 3.0 < dict(found.stairs)[64] < 3.0 * 64, "a guess"
 
 
 def test_a_short_context_is_never_overrun() -> None:
