@@ -10,6 +10,7 @@ from pathlib import Path
 from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
+from localchat.draft import beside, find_draft, load_draft
 from localchat.errors import ConfigError, DoesNotFit, UnsupportedModel
 from localchat.fit import choose, keep
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
@@ -20,7 +21,7 @@ from localchat.registry.license import check_commercial
 from localchat.registry.spec import NO_TEMPLATE
 from localchat.settings import Settings
 from localchat.tuning.store import described, find_tuned
-from localchat.worker.messages import Load
+from localchat.worker.messages import Load, LoadDraft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +77,10 @@ def prepare(
             f"{choice.spec.id} cannot run: it is an encoder ({header.architecture}), which writes no text",
             param="model",
         )
-    plan, settings, tuned = _plan(header, machine, _sizes(settings, header))
+    draft = find_draft(header, machine, settings, registry, progress)
+    room = draft.reserve(machine, settings) if draft else machine
+    plan, settings, tuned = _plan(header, room, _sizes(settings, header))
+    draft_plan = draft.plan(plan, machine, settings) if draft else None
     spec, family = choice.spec, registry.family(choice.spec)
     manner = Manner(
         template=_template(settings, registry, choice, header),
@@ -89,9 +93,15 @@ def prepare(
         name=model,
         choice=choice,
         path=path,
-        plan=plan,
+        plan=beside(plan, draft_plan) if draft_plan else plan,
         manner=manner,
-        load=load_request(path, plan, settings, adds_bos=_adds_bos(registry, choice)),
+        load=load_request(
+            path,
+            plan,
+            settings,
+            adds_bos=_adds_bos(registry, choice),
+            draft=load_draft(draft.path, draft_plan) if draft and draft_plan else None,
+        ),
         fingerprint=_fingerprint(choice, path),
         settings=settings,
         reason=reason,
@@ -99,7 +109,9 @@ def prepare(
     )
 
 
-def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bool | None = None) -> Load:
+def load_request(
+    path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bool | None = None, draft: LoadDraft | None = None
+) -> Load:
     """What a worker is told to load."""
     return Load(
         path=str(path),
@@ -118,6 +130,8 @@ def load_request(path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bo
         outputs=plan.outputs,
         add_bos=adds_bos,
         prefix_cache=plan.prefix_cache,
+        speculate=settings.speculate != "off",
+        draft=draft,
         max_step_ms=settings.max_step_ms,
         adapt_threads=settings.adapt_threads,
     )

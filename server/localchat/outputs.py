@@ -27,7 +27,10 @@ class TokenLogprob(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Finish(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """Why and how a sequence ended. Times are seconds."""
+    """Why and how a sequence ended. Times are seconds.
+
+    Of a prediction, the tokens that came and those that did not; of all guesses, how many were made and came true.
+    """
 
     reason: FinishReason
     prompt_tokens: int
@@ -37,6 +40,10 @@ class Finish(msgspec.Struct, array_like=True, frozen=True, gc=False):
     prompt_time: float
     decode_time: float
     logprob_sum: float
+    accepted_prediction: int = 0
+    rejected_prediction: int = 0
+    drafted: int = 0
+    accepted: int = 0
 
 
 class Delta(msgspec.Struct, array_like=True, gc=False):

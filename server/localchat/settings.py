@@ -93,6 +93,10 @@ class Settings(BaseSettings):
     gpu_layers: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="Layers on the GPU; auto fits VRAM.")
     mmap: bool = Field(True, description="Map the weights instead of reading them.")
     tuned: bool = Field(True, description="Use what `localchat tune` found for this machine and model.")
+    speculate: Literal["auto", "off"] = Field(
+        "auto", description="Guess tokens ahead where that is faster: by what the text repeats, and by --draft."
+    )
+    draft: str = Field("", description="Registry id or FILE.gguf of a smaller model that guesses ahead for the model.")
     force: bool = Field(False, description="Load even when memory seems too small.")
 
     chat_template: Path | None = Field(None, description="Jinja file to use instead of the model's own template.")

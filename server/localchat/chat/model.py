@@ -26,6 +26,8 @@ class Options:
     prompt_logprobs: bool = False
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
+    prediction: str = ""
+    """A text that answers are expected to be much like."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +114,7 @@ class ChatModel:
                 param=param,
                 lane=options.lane,
                 key=options.key,
+                prediction=options.prediction,
             )
             for prompt in prompts
             for choice in range(options.n)

@@ -153,6 +153,8 @@ class Engine:
     def _observe(self, chunks: Items[Chunk], seconds: float) -> None:
         made = passes(chunks, streams=self._streams)
         expected = self.cost_model.observe(made, seconds)
+        if self._drafter is not None:
+            self._drafter.observe(expected, seconds)
         if self._pace is not None:
             self._pace.observe(made[-1][0], expected, seconds)
 
@@ -238,6 +240,8 @@ class Engine:
             more, finish = self._extend(sequence, rows[accepted])
             text += more
         sequence.computed += accepted
+        sequence.drafted += len(draft)
+        sequence.accepted += accepted
         self._drafted += len(draft)
         self._accepted += accepted
         if accepted < len(draft):

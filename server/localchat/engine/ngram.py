@@ -8,6 +8,8 @@ GRAM = 3
 """So many tokens must be the same before what followed them is a guess."""
 LONGEST = 32
 """A longer match says no more."""
+READ = 2048
+"""Tokens of a prompt that are read between two steps; more would be noticed."""
 _CHAIN = 8
 """Earlier places that are compared, the last ones first."""
 _BITS = 21
@@ -33,7 +35,7 @@ class Lookup:
     A `prediction` is a text that is expected to come, and stands before all others.
     """
 
-    __slots__ = ("_at", "_key", "_last", "_match", "_previous", "_rates", "_text", "predicted", "right")
+    __slots__ = ("_at", "_came", "_key", "_last", "_match", "_previous", "_rates", "_text", "predicted")
 
     def __init__(self, prediction: Items[int] = ()) -> None:
         self._text: list[int] = []
@@ -46,8 +48,7 @@ class Lookup:
         self._match = 0
         self._rates = list(_FIRST_RATES)
         self.predicted = len(prediction)
-        self.right = 0
-        """Tokens of the prediction that came."""
+        self._came = bytearray(self.predicted)
         self.read(prediction)
 
     def __len__(self) -> int:
@@ -55,9 +56,25 @@ class Lookup:
         return len(self._text) - self.predicted
 
     @property
+    def right(self) -> int:
+        """Tokens of the prediction that came, each counted once."""
+        return sum(self._came)
+
+    @property
     def has_guess(self) -> bool:
         """Whether anything is to be expected."""
         return self._at >= 0
+
+    def follow(self, tokens: Items[int], given: int, most: int = READ) -> None:
+        """Get to know a text that has grown, of whose first `given` tokens no more than `most` are read at a time."""
+        known = len(self)
+        if known < given:
+            self.read(tokens[known : min(given, known + most)])
+            known = len(self)
+            if known < given:
+                return
+        for token in tokens[known:]:
+            self.push(token)
 
     def read(self, tokens: Items[int]) -> None:
         """Add tokens that were given: a prompt, all at once or in parts."""
@@ -88,7 +105,8 @@ class Lookup:
         self._last[key] = end
         self._previous.append(before)
         if is_right:
-            self.right += at < self.predicted
+            if at < self.predicted:
+                self._came[at] = 1
             self._at = at + 1
             self._match = match + 1 if match < LONGEST else match
             return

@@ -44,6 +44,9 @@ class Drafter(Protocol):
     def draft(self, chunks: Items[Chunk], spare: int) -> Items[Chunk]:
         """The chunks of a step, some of those that decode with a draft; at most `spare` tokens of drafts in all."""
 
+    def observe(self, expected: float, seconds: float) -> None:
+        """Take note of what that step took, and of what its rows were expected to."""
+
 
 class Scheduler:
     """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.

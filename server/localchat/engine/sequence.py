@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from localchat.engine.detokenizer import Detokenizer
-from localchat.engine.ngram import Lookup
+from localchat.engine.ngram import READ, Lookup
 from localchat.engine.seam import Sampler
 from localchat.lane import Lane
 from localchat.outputs import Finish, FinishReason, TokenLogprob
@@ -60,6 +60,9 @@ class Sequence:
     logprob_sum: float = 0.0
     pending_logprobs: list[TokenLogprob] = field(default_factory=list)
     lookup: Lookup | None = None
+    drafted: int = 0
+    """Tokens that were guessed of it, and how many came."""
+    accepted: int = 0
     prompt_length: int = field(init=False)
     read_length: int = field(init=False)
     """Tokens to be read before it decodes: the prompt, or after a preemption all that it has."""
@@ -124,12 +127,23 @@ class Sequence:
         self.read_length = len(self.tokens)
         self.preemptions += 1
 
+    def look_up(self, *, whole: bool = False) -> Lookup:
+        """The index of its text, up to date but for the rest of a long prompt, unless it is to be `whole`."""
+        lookup = self.lookup
+        if lookup is None:
+            lookup = self.lookup = Lookup(self.prediction)
+        lookup.follow(self.tokens, self.prompt_length, self.prompt_length if whole else READ)
+        return lookup
+
     def summary(self) -> Finish:
         """Counts and times of a finished sequence."""
         assert self.finish_reason is not None, "the sequence has not finished"
         now = time.perf_counter()
         started = self.started_at or now
         first = self.first_token_at or now
+        if self.prediction:  # counted whether or not there was any use in guessing
+            self.look_up(whole=True)
+        came = self.lookup.right if self.lookup is not None else 0
         return Finish(
             reason=self.finish_reason,
             prompt_tokens=self.prompt_tokens,
@@ -139,4 +153,8 @@ class Sequence:
             prompt_time=first - started,
             decode_time=now - first,
             logprob_sum=self.logprob_sum,
+            accepted_prediction=came,
+            rejected_prediction=len(self.prediction) - came,
+            drafted=self.drafted,
+            accepted=self.accepted,
         )

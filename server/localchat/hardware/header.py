@@ -209,6 +209,11 @@ class GgufHeader:
         value = self.metadata.get(f"{self.architecture}.{key}")
         return max((_natural(item) or 0 for item in (value if isinstance(value, tuple) else (value,))), default=0)
 
+    def token_texts(self, count: int) -> list[str]:
+        """The texts of the first tokens."""
+        tokens = self.metadata.get("tokenizer.ggml.tokens")
+        return [str(text) for text in tokens.read(0, count)] if isinstance(tokens, GgufArray) else []
+
     def token_text(self, token_id: int) -> str:
         """The text of a token, as the vocabulary spells it."""
         tokens = self.metadata.get("tokenizer.ggml.tokens")

@@ -37,6 +37,9 @@ class MemoryNeed:
         """Bytes in all."""
         return self.weights + self.kv_cache + self.compute
 
+    def __add__(self, other: MemoryNeed) -> MemoryNeed:
+        return MemoryNeed(self.weights + other.weights, self.kv_cache + other.kv_cache, self.compute + other.compute)
+
     def __str__(self) -> str:
         parts = (self.weights, self.kv_cache, self.compute, self.total)
         return "weights {} + KV cache {} + compute {} = {}".format(*map(readable, parts))

@@ -28,6 +28,8 @@ class Launcher:
     def __init__(self, settings: Settings, registry: Registry, look: Callable[[], Machine] = probe) -> None:
         if settings.serves_several and settings.chat_template is not None:
             raise ConfigError("--chat-template is for one model; a registry gives each of several its own")
+        if settings.serves_several and settings.draft:
+            raise ConfigError("--draft is for one model: it guesses for those with the same vocabulary only")
         self.settings = settings
         self.registry = registry
         self._look = look

@@ -11,6 +11,7 @@ from collections.abc import Sequence as Items
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine, Job
+from localchat.engine.ngram import Lookup
 from localchat.engine.sequence import Sequence
 from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull
 from localchat.llama.context import Context
@@ -90,6 +91,7 @@ class Intake:
 
     def _sequence(self, message: m.Submit) -> Sequence:
         prompt = self._prompt(message)
+        prediction = self._vocabulary.tokenize(message.prediction) if message.prediction else []
         sampler = Sampler(message.params, self._vocabulary, self._engine.n_ctx)
         if self._start_token is None:
             tokens, source, room = prompt, None, self._room(message, prompt)
@@ -108,6 +110,8 @@ class Intake:
             prompt_logprobs=message.prompt_logprobs,
             lane=message.lane,
             key=message.key,
+            prediction=prediction,
+            lookup=Lookup(prediction) if prediction else None,  # here, since a long one takes a while
         )
 
     def _room(self, message: m.Submit, prompt: Items[int]) -> int:
@@ -175,7 +179,15 @@ class Intake:
     def _report(self, call: int) -> None:
         usage = self._engine.usage()
         self._output.send(
-            m.UsageReport(call, usage.running, usage.waiting, usage.kv_tokens_running, usage.kv_tokens_cached)
+            m.UsageReport(
+                call,
+                usage.running,
+                usage.waiting,
+                usage.kv_tokens_running,
+                usage.kv_tokens_cached,
+                usage.drafted,
+                usage.accepted,
+            )
         )
 
 

@@ -15,6 +15,15 @@ _HEADER = 4
 MAX_MESSAGE = 256 * 2**20
 
 
+class LoadDraft(msgspec.Struct, frozen=True):
+    """A smaller model that guesses ahead, with as many sequences."""
+
+    path: str
+    n_ctx: int
+    batch_size: int
+    gpu_layers: int
+
+
 class Load(msgspec.Struct, tag=True, frozen=True):
     """The first message: which model to load, and how."""
 
@@ -39,6 +48,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     """Bytes of RAM for prefixes that lost their slot."""
     max_step_ms: float = 70.0
     adapt_threads: bool = True
+    speculate: bool = True
+    draft: LoadDraft | None = None
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):
@@ -60,6 +71,8 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
     """Whose request it is; turns are taken between keys."""
+    prediction: str = ""
+    """A text that the answer is expected to be much like."""
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):
@@ -165,6 +178,9 @@ class UsageReport(msgspec.Struct, tag=True, frozen=True):
     waiting: int
     kv_tokens_running: int
     kv_tokens_cached: int
+    drafted: int = 0
+    """Tokens that were guessed so far, and how many of them came."""
+    accepted: int = 0
 
 
 Request = Load | Submit | Abort | Tokenize | Detokenize | GetUsage | Shutdown

@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from localchat.engine.cost_model import CostModel
@@ -26,6 +27,7 @@ from localchat.llama.context import Context, ContextParams
 from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.model import Model
 from localchat.worker import messages as m
+from localchat.worker.draft import load_draft, speculation
 from localchat.worker.intake import Inbox, Intake, Output
 
 
@@ -51,7 +53,16 @@ def read_messages(fd: int) -> Iterator[list[m.Request]]:
         yield [m.decode_request(body) for body in unframer.feed(data)]
 
 
-def load(request: m.Load) -> tuple[Context | EncoderDecoder, Calibration | None, m.Loaded]:
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an engine is made of."""
+
+    context: Context | EncoderDecoder
+    calibration: Calibration | None = None
+    draft: Context | None = None
+
+
+def load(request: m.Load) -> tuple[Parts, m.Loaded]:
     """Load the model and make its context. Raises ModelLoadFailed."""
     model = Model(Path(request.path), gpu_layers=request.gpu_layers, mmap=request.mmap)
     if request.add_bos is not None:
@@ -67,17 +78,16 @@ def load(request: m.Load) -> tuple[Context | EncoderDecoder, Calibration | None,
         flash_attn=request.flash_attn,
         outputs=request.outputs,
     )
-    context: Context | EncoderDecoder
-    calibration = None
     if model.is_encoder_decoder:
-        context = EncoderDecoder(model, params)
+        parts = Parts(EncoderDecoder(model, params))
     else:
         context = Context(model, params)
         calibration = calibrate(context, request.threads, known=request.single_row_threads)
+        parts = Parts(context, calibration, load_draft(request, context))
     vocabulary = model.vocabulary
     info = m.Loaded(
-        n_ctx=context.n_ctx,
-        parallel=context.parallel,
+        n_ctx=parts.context.n_ctx,
+        parallel=parts.context.parallel,
         trained_context=model.trained_context,
         vocabulary_size=vocabulary.size,
         description=model.description,
@@ -85,37 +95,47 @@ def load(request: m.Load) -> tuple[Context | EncoderDecoder, Calibration | None,
         bos=vocabulary.text(vocabulary.bos),
         eos=vocabulary.text(vocabulary.eos),
         has_infill=vocabulary.has_infill,
-        single_row_threads=calibration.single_row_threads if calibration else request.threads,
+        single_row_threads=parts.calibration.single_row_threads if parts.calibration else request.threads,
         is_encoder_decoder=model.is_encoder_decoder,
         system_info=library.system_info(),
     )
-    return context, calibration, info
+    return parts, info
 
 
-def start(
-    request: m.Load, context: Context | EncoderDecoder, calibration: Calibration | None, post: Callable[[Job], None]
-) -> Engine:
-    """The engine of a context."""
+def start(request: m.Load, parts: Parts, post: Callable[[Job], None]) -> Engine:
+    """The engine of what was loaded."""
+    context, calibration = parts.context, parts.calibration
+    cost_model = CostModel(calibration.stairs, calibration.few, calibration.many) if calibration else CostModel()
     return Engine(
         context,
         budget=context.batch.capacity,
         outputs=context.outputs,
         encoder=context if isinstance(context, EncoderDecoder) else None,
+        drafter=speculation(request, context, cost_model, parts.draft) if isinstance(context, Context) else None,
         post=post,
-        cost_model=CostModel(calibration.stairs, calibration.few, calibration.many) if calibration else None,
-        pace=_pace(request, context, calibration) if calibration and isinstance(context, Context) else None,
+        cost_model=cost_model,
+        pace=_pace(request, parts),
         max_seconds=request.max_step_ms / 1e3,
         streams=not request.kv_unified,
         saved_bytes=request.prefix_cache,
     )
 
 
-def _pace(request: m.Load, context: Context, calibration: Calibration) -> Pace | None:
+def _pace(request: m.Load, parts: Parts) -> Pace | None:
     """What changes the number of threads, where there are several and the GPU does not do the work."""
+    context, calibration = parts.context, parts.calibration
+    if calibration is None or not isinstance(context, Context):
+        return None
     if not request.adapt_threads or request.threads == 1 or (request.gpu_layers and library.supports_gpu()):
         return None
     single = calibration.single_row_threads
-    return Pace(request.threads, lambda count: context.set_threads(min(single, count), count), single=single)
+
+    def change(count: int) -> None:
+        for one in (context, parts.draft):
+            if one is not None:
+                one.set_threads(min(single, count), count)
+
+    return Pace(request.threads, change, single=single)
 
 
 def _claim_stdout() -> int:
@@ -134,13 +154,13 @@ def main() -> None:
     if not isinstance(request, m.Load):
         return
     try:
-        context, calibration, info = load(request)
+        parts, info = load(request)
     except LocalchatError as error:
         output.send(m.Failed.of(0, error))
         sys.exit(1)
     inbox: Inbox = queue.SimpleQueue()
-    engine = start(request, context, calibration, inbox.put)
-    intake = Intake(engine, context, inbox, output, request.queue_size)
+    engine = start(request, parts, inbox.put)
+    intake = Intake(engine, parts.context, inbox, output, request.queue_size)
     coming = itertools.chain([others], batches)
     threading.Thread(target=intake.read, args=(coming,), name="intake", daemon=True).start()
     output.send(info)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -131,14 +132,25 @@ def test_completion_frames_joined_are_the_folded_reply(run: Run, include_usage: 
 
 
 def finish(prompt: int = 5, completion: int = 3, logprob_sum: float = 0.0, **times: float) -> Finish:
-    waits = {"queue_time": 0.0, "prompt_time": 0.5, "decode_time": 1.0, **times}
-    return Finish("stop", prompt, 2, completion, logprob_sum=logprob_sum, **waits)
+    queue, prompt_time, decode = (
+        times.get("queue_time", 0.0),
+        times.get("prompt_time", 0.5),
+        times.get("decode_time", 1.0),
+    )
+    return Finish("stop", prompt, 2, completion, queue, prompt_time, decode, logprob_sum)
 
 
 def test_usage_counts_each_prompt_once_and_every_try() -> None:
     counted = usage([finish(5, 1), finish(5, 2), finish(7, 3), finish(7, 4)], tries=2)
     assert (counted["prompt_tokens"], counted["completion_tokens"], counted["total_tokens"]) == (12, 10, 22)
     assert counted["prompt_tokens_details"] == {"cached_tokens": 4}
+
+
+def test_guesses_and_predictions_are_summed_over_choices() -> None:
+    some = msgspec.structs.replace(finish(), accepted_prediction=3, rejected_prediction=1, drafted=7, accepted=5)
+    counted = usage([some, some, finish()], tries=3)
+    assert counted["completion_tokens_details"] == {"accepted_prediction_tokens": 6, "rejected_prediction_tokens": 2}
+    assert (counted["timings"]["drafted_tokens"], counted["timings"]["accepted_tokens"]) == (14, 10)
 
 
 def test_rates_are_null_where_there_is_nothing_to_divide() -> None:
@@ -154,6 +166,8 @@ def test_rates_are_tokens_over_seconds() -> None:
         "time_to_first_token_ms": 750,
         "prompt_per_second": 20,  # of the 12, 2 were cached
         "tokens_per_second": 2,  # the first came with the prompt
+        "drafted_tokens": 0,
+        "accepted_tokens": 0,
     }
 
 

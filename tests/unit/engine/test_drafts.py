@@ -46,6 +46,9 @@ class Guesses:
             drafted.append(replace(chunk, draft=guesses))
         return drafted
 
+    def observe(self, expected: float, seconds: float) -> None:
+        pass
+
     def _guess(self, tokens: list[int], most: int) -> tuple[int, ...]:
         right, said = self._random.randrange(most + 1), list(tokens)
         for index in range(most):

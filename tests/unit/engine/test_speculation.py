@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from localchat.engine.cost_model import CostModel
 from localchat.engine.detokenizer import Detokenizer
+from localchat.engine.draft_model import MOST
 from localchat.engine.engine import Engine, Usage
 from localchat.engine.scheduler import Chunk
 from localchat.engine.sequence import Sequence
-from localchat.engine.speculation import MOST, Speculation
+from localchat.engine.speculation import Speculation
 
 from .scripted import Greedy, ScriptedContext, babble, replies
 
@@ -42,9 +43,11 @@ def sure(slot: int = 0, *, max_tokens: int = 100) -> Chunk:
     return decoding("x", slot=slot, said="la " * 20, max_tokens=max_tokens)
 
 
-def lengths(stairs: list[tuple[int, float]], chunks: list[Chunk], spare: int = 60) -> list[int]:
+def lengths(
+    stairs: list[tuple[int, float]], chunks: list[Chunk], spare: int = 60, *, streams: bool = False
+) -> list[int]:
     """How many tokens are guessed of each."""
-    return [len(chunk.draft) for chunk in Speculation(CostModel(stairs)).draft(chunks, spare)]
+    return [len(chunk.draft) for chunk in Speculation(CostModel(stairs), streams=streams).draft(chunks, spare)]
 
 
 def test_nothing_is_guessed_where_every_row_costs_as_much_as_a_step() -> None:
@@ -82,6 +85,21 @@ def test_guesses_that_slow_others_must_pay_for_it() -> None:
     alone, company = [sure()], [sure(), *(decoding("abcdefgh", slot=slot, said="j") for slot in range(1, 16))]
     assert lengths(stairs, alone) != [0]
     assert lengths(stairs, company) == [0] * 16
+
+
+def test_all_guess_equally_far_where_each_has_a_stream() -> None:
+    unsure = decoding("abcdefgh", slot=1, said="j")
+    stairs = [(1, 1.0), (3, 1.1), (6, 1.2), (7, 9.0), (64, 99.0)]
+    assert lengths(stairs, [sure(0), unsure, sure(2)], streams=True) == [1, 1, 1]
+
+
+def test_one_stream_alone_guesses_as_far_as_it_pays() -> None:
+    assert lengths(STAIRS, [sure()], streams=True) == lengths(STAIRS, [sure()]) == [MOST]
+
+
+@pytest.mark.parametrize("spare", [0, 1, 5])
+def test_equal_guesses_are_no_more_than_what_is_spare(spare: int) -> None:
+    assert lengths(FREE, [sure(0), sure(1)], spare, streams=True) == [spare // 2] * 2
 
 
 @pytest.mark.parametrize("spare", [0, 1, 5])
@@ -144,8 +162,11 @@ def test_prediction_takes_far_fewer_steps() -> None:
     prompts=st.lists(st.sampled_from([PROMPT, "la la la", "abcabcabcabc", "Hi"]), min_size=1, max_size=6),
     stairs=st.sampled_from([STAIRS, FREE, LINE]),
     modulus=st.sampled_from([2, 3, 26]),
+    streams=st.booleans(),
 )
-def test_text_is_the_same_with_lookups(prompts: list[str], stairs: list[tuple[int, float]], modulus: int) -> None:
+def test_text_is_the_same_with_lookups(
+    prompts: list[str], stairs: list[tuple[int, float]], modulus: int, streams: bool
+) -> None:
     """A model that often says the same again, but not always."""
 
     def follow(tokens: Items[int]) -> int:
@@ -155,8 +176,8 @@ def test_text_is_the_same_with_lookups(prompts: list[str], stairs: list[tuple[in
     for drafts in (False, True):
         context = ScriptedContext(follow, parallel=3, outputs=20)
         cost_model = CostModel(stairs)
-        drafter = Speculation(cost_model) if drafts else None
-        engine = Engine(context, budget=64, outputs=20, drafter=drafter, cost_model=cost_model)
+        drafter = Speculation(cost_model, streams=streams) if drafts else None
+        engine = Engine(context, budget=64, outputs=20, drafter=drafter, cost_model=cost_model, streams=streams)
         for id, prompt in enumerate(prompts):
             sampler, detokenizer = Greedy(), Detokenizer(["aaab"])
             engine.submit(Sequence(id, list(prompt.encode()), 40 + id, sampler, detokenizer))
@@ -167,3 +188,50 @@ def test_text_is_the_same_with_lookups(prompts: list[str], stairs: list[tuple[in
         engine.usage()
         texts.append(said)
     assert texts[0] == texts[1]
+
+
+def tried(speculation: Speculation, off: float, steps: int = 1) -> list[int]:
+    """How much is guessed in steps that take so many times what is expected where there are guesses."""
+    chunk, counts = sure(), list[int]()
+    for _ in range(steps):
+        (drafted,) = speculation.draft([chunk], 60)
+        counts.append(len(drafted.draft))
+        speculation.observe(1.0, off if drafted.draft else 1.0)
+    return counts
+
+
+def idle(speculation: Speculation, steps: int = 1, off: float = 1.0) -> None:
+    """Steps in which there is nothing to guess."""
+    for _ in range(steps):
+        speculation.draft([decoding("abc", said="d")], 60)
+        speculation.observe(1.0, off)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_guesses_end_where_their_rows_turn_out_to_be_dear(streams: bool) -> None:
+    speculation = Speculation(CostModel(STAIRS), streams=streams)
+    idle(speculation)
+    counts = tried(speculation, off=5.0, steps=100)
+    assert counts[0] == MOST
+    assert sum(map(bool, counts)) < 6
+
+
+def test_guesses_are_tried_again_after_a_while() -> None:
+    speculation = Speculation(CostModel(STAIRS))
+    idle(speculation)
+    tried(speculation, off=5.0, steps=10)
+    idle(speculation, 600)
+    assert tried(speculation, off=1.0, steps=5) == [MOST] * 5
+
+
+def test_machine_that_is_slower_for_all_changes_nothing() -> None:
+    speculation = Speculation(CostModel(STAIRS))
+    idle(speculation, 20, off=4.0)
+    assert tried(speculation, off=4.0, steps=20) == [MOST] * 20
+
+
+def test_sure_guesses_are_tried_where_measured_costs_speak_against_them() -> None:
+    speculation = Speculation(CostModel([(1, 1.0), (2, 40.0), (64, 99.0)]))
+    counts = tried(speculation, off=1.0, steps=600)
+    assert counts.count(3) == sum(map(bool, counts)) == 8
+    assert not any(counts[:256])

@@ -60,11 +60,15 @@ def usage(finishes: Sequence[Finish], tries: int = 1) -> dict[str, Any]:
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": sum(finish.cached_tokens for finish in firsts)},
+        "completion_tokens_details": {
+            "accepted_prediction_tokens": sum(finish.accepted_prediction for finish in finishes),
+            "rejected_prediction_tokens": sum(finish.rejected_prediction for finish in finishes),
+        },
         "timings": _timings(finishes),
     }
 
 
-def _timings(finishes: Sequence[Finish]) -> dict[str, float | None]:
+def _timings(finishes: Sequence[Finish]) -> dict[str, float | int | None]:
     first = min(finishes, key=lambda finish: finish.queue_time + finish.prompt_time)
     decode_time = max(finish.decode_time for finish in finishes)
     decoded = sum(max(finish.completion_tokens - 1, 0) for finish in finishes)
@@ -73,6 +77,8 @@ def _timings(finishes: Sequence[Finish]) -> dict[str, float | None]:
         "time_to_first_token_ms": round((first.queue_time + first.prompt_time) * 1e3, 3),
         "prompt_per_second": _rate(first.prompt_tokens - first.cached_tokens, first.prompt_time),
         "tokens_per_second": _rate(decoded, decode_time),
+        "drafted_tokens": sum(finish.drafted for finish in finishes),
+        "accepted_tokens": sum(finish.accepted for finish in finishes),
     }
 
 

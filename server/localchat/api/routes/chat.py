@@ -31,6 +31,7 @@ async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool
         logprobs=body.wanted_logprobs,
         lane=Lane.BACKGROUND if body.service_tier == "flex" else who.lane,
         key=who.name,
+        prediction=body.prediction.text if body.prediction else "",
     )
     async with using(entry, request, body.keep_alive) as model:
         generation = model.stream(

@@ -28,6 +28,13 @@ class PromptDetails(BaseModel):
     cached_tokens: int = Field(description="Tokens that were in the KV cache already.")
 
 
+class CompletionDetails(BaseModel):
+    """What became of predictions."""
+
+    accepted_prediction_tokens: int = Field(description="Tokens of `prediction` that came in the answer.")
+    rejected_prediction_tokens: int = Field(description="Tokens of `prediction` that did not.")
+
+
 class Timings(BaseModel):
     """How long it took (our extension). A rate is null where there is nothing to divide."""
 
@@ -35,6 +42,8 @@ class Timings(BaseModel):
     time_to_first_token_ms: float = Field(description="From the request's arrival in the engine, queue included.")
     prompt_per_second: float | None = Field(description="Prompt tokens computed per second.")
     tokens_per_second: float | None = Field(description="Tokens per second after the first, summed over choices.")
+    drafted_tokens: int = Field(description="Tokens that were guessed ahead.")
+    accepted_tokens: int = Field(description="Those of them that were right.")
 
 
 class Usage(BaseModel):
@@ -44,6 +53,7 @@ class Usage(BaseModel):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptDetails
+    completion_tokens_details: CompletionDetails
     timings: Timings
 
 
