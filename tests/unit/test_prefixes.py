@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine
@@ -29,7 +30,7 @@ class Witness:
     first: Logits | None = None
     seen: list[int] = field(default_factory=list)
 
-    def sample(self, logits: Logits) -> int:
+    def sample(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> int:
         if self.first is None:
             self.first = logits.copy()
         return int(logits.argmax())

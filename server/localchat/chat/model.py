@@ -8,6 +8,7 @@ from typing import Any
 
 from localchat.chat.messages import Message
 from localchat.chat.template import ChatTemplate
+from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.lane import Lane
 from localchat.sampling_params import MAX_SEED, SamplingParams
@@ -28,6 +29,7 @@ class Options:
     key: str = ""
     prediction: str = ""
     """A text that answers are expected to be much like."""
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +117,7 @@ class ChatModel:
                 lane=options.lane,
                 key=options.key,
                 prediction=options.prediction,
+                constraint=options.constraint,
             )
             for prompt in prompts
             for choice in range(options.n)

@@ -10,6 +10,7 @@ from math import inf
 
 from localchat.engine.cost_model import CostModel
 from localchat.engine.logprobs import token_logprob
+from localchat.engine.masks import Masks
 from localchat.engine.pace import Pace
 from localchat.engine.passes import passes
 from localchat.engine.prefix_cache import Placement, PrefixCache
@@ -92,6 +93,7 @@ class Engine:
             self._cache, budget=budget, outputs=outputs, cost_model=self.cost_model, max_seconds=max_seconds
         )
         self._sequences: dict[int, Sequence] = {}
+        self._masks = Masks()
         self._drafted = self._accepted = 0
         self._reading: list[Sequence] = []
         self._failures: list[Failure] = []
@@ -129,13 +131,22 @@ class Engine:
         if self._drafter is not None:
             chunks = self._drafter.draft(chunks, self._scheduler.spare)
         start = time.perf_counter()
+        self._masks.begin(chunks)
         try:
             rows = self._runner.run(chunks)
         except EngineError as error:
             return [], failures + [self._fail(chunk.sequence, error) for chunk in chunks]
+        finally:
+            self._masks.wait()
         self._observe(chunks, time.perf_counter() - start)
-        deltas = [self._postprocess(chunk, logits) for chunk, logits in zip(chunks, rows, strict=True)]
-        return [delta for delta in deltas if delta is not None], failures
+        deltas: list[Delta] = []
+        for chunk, logits in zip(chunks, rows, strict=True):
+            try:
+                if (delta := self._postprocess(chunk, logits)) is not None:
+                    deltas.append(delta)
+            except EngineError as error:
+                failures.append(self._fail(chunk.sequence, error))
+        return deltas, failures
 
     def usage(self) -> Usage:
         """What is in use; when idle, check first that the KV cache holds what the slots say it does."""
@@ -250,7 +261,11 @@ class Engine:
 
     def _extend(self, sequence: Sequence, logits: Logits) -> tuple[str, FinishReason | None]:
         """Choose the next token; what became certain of the text, and why it ends if it does."""
-        token = sequence.sampler.sample(logits)
+        matcher = sequence.matcher
+        if matcher is None:
+            token = sequence.sampler.sample(logits)
+        else:
+            token = sequence.sampler.sample(logits, matcher.allowed())
         sequence.sampler.accept((token,))
         sequence.tokens.append(token)
         is_end = token in self._end_tokens or token in sequence.stop_tokens
@@ -264,6 +279,10 @@ class Engine:
         text = sequence.detokenizer.push(self.vocabulary.piece(token))
         if sequence.detokenizer.stopped:
             return text, "stop"
+        if matcher is not None:
+            matcher.accept(token)
+            if matcher.is_complete:
+                return text + sequence.detokenizer.finish(), "stop"
         if sequence.output_length >= sequence.max_tokens:
             return text + sequence.detokenizer.finish(), "length"
         return text, None

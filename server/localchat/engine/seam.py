@@ -84,11 +84,28 @@ class Encoder(Protocol):
         """Begin to read a source for empty sequences; `then` is called from another thread, with what went wrong."""
 
 
+class Matcher(Protocol):
+    """How far the text of one sequence has come through its grammar."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing may follow any more."""
+
+    def prepare(self) -> None:
+        """Compute ahead what `allowed` will say; from any thread, but not beside other calls."""
+
+    def allowed(self) -> NDArray[np.bool_]:
+        """(vocabulary,): the tokens that may come next. Raises EngineError."""
+
+    def accept(self, token: int) -> None:
+        """Take note of a token that was allowed. Raises EngineError."""
+
+
 class Sampler(Protocol):
     """Chooses tokens for one sequence."""
 
-    def sample(self, logits: Logits) -> int:
-        """The next token for one row of logits."""
+    def sample(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> int:
+        """The next token for one row of logits; one of those `allowed`, (vocabulary,), where that is given."""
 
     def accept(self, tokens: Iterable[int]) -> None:
         """Take note of tokens that are part of the text."""

@@ -9,7 +9,7 @@ from enum import Enum
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.ngram import READ, Lookup
-from localchat.engine.seam import Sampler
+from localchat.engine.seam import Matcher, Sampler
 from localchat.lane import Lane
 from localchat.outputs import Finish, FinishReason, TokenLogprob
 
@@ -46,6 +46,8 @@ class Sequence:
     prompt_logprobs: bool = False
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
+    matcher: Matcher | None = None
+    """Of the grammar that its text must match."""
     prediction: Items[int] = ()
     """A text that the output is expected to be much like."""
 

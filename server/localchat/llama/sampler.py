@@ -24,6 +24,9 @@ from localchat.sampling_params import MAX_SEED, SamplingParams
 Logits = NDArray[np.float32]
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+_NEVER = np.float32(-np.inf)
+_FEW = 256
+"""So many candidates cost the chain less than finding out which it can do without."""
 _NO_TOKENS = np.empty(0, np.int32)
 
 
@@ -46,13 +49,14 @@ class Sampler:
         self._close = weakref.finalize(self, C.llama_sampler_free, self._chain)
         self._array = C.llama_token_data_array()
 
-    def sample(self, logits: Logits) -> int:
-        """The next token for a row of logits (vocabulary,), float32. The row is not changed."""
+    def sample(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> int:
+        """The next token for a row of logits (vocabulary,), float32, among those `allowed`. The row is not changed."""
         if self._greedy and not self._raises:
             token = int(logits.argmax())
-            if token not in self._bias and token not in self._recent:
+            is_best = token not in self._bias and token not in self._recent
+            if is_best and (allowed is None or allowed[token]):
                 return token  # whatever the chain changes, it only lowers others
-        ids = self._survivors(logits)
+        ids = self._survivors(logits) if allowed is None else self._allowed_survivors(logits, allowed)
         if ids is None:
             ids = np.arange(logits.size, dtype=np.int32)
         candidates = np.empty(ids.size, _CANDIDATE)
@@ -73,6 +77,15 @@ class Sampler:
             if self._history:
                 self._recent.append(token)
         del self._recent[: -self._history or None]
+
+    def _allowed_survivors(self, logits: Logits, allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
+        """As `_survivors`, with all others as if they could not be."""
+        ids = np.flatnonzero(allowed).astype(np.int32)
+        if ids.size <= _FEW:
+            return ids[nucleus(logits[ids], self._params.top_p)] if self._cuts_nucleus else ids
+        masked = np.where(allowed, logits, _NEVER)
+        survivors = self._survivors(masked)
+        return ids if survivors is None else survivors[allowed[survivors]]
 
     def _survivors(self, logits: Logits) -> NDArray[np.int32] | None:
         """Ids of the tokens that the chain may choose; None for all."""

@@ -16,6 +16,7 @@ from localchat.engine.sequence import Sequence
 from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull
 from localchat.llama.context import Context
 from localchat.llama.encoder_decoder import EncoderDecoder
+from localchat.llama.grammar import Grammars
 from localchat.llama.sampler import Sampler
 from localchat.worker import messages as m
 
@@ -46,6 +47,7 @@ class Intake:
     ) -> None:
         self._engine = engine
         self._vocabulary = context.vocabulary
+        self._grammars = Grammars(context.vocabulary)
         self._start_token = context.model.start_token if isinstance(context, EncoderDecoder) else None
         self._inbox = inbox
         self._output = output
@@ -112,6 +114,7 @@ class Intake:
             key=message.key,
             prediction=prediction,
             lookup=Lookup(prediction) if prediction else None,  # here, since a long one takes a while
+            matcher=None if message.constraint is None else self._grammars.matcher(message.constraint),
         )
 
     def _room(self, message: m.Submit, prompt: Items[int]) -> int:

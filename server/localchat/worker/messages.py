@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from localchat.constraint import Constraint
 from localchat.errors import BY_NAME, EngineError, LocalchatError
 from localchat.lane import Lane
 from localchat.outputs import Delta
@@ -73,6 +74,8 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     """Whose request it is; turns are taken between keys."""
     prediction: str = ""
     """A text that the answer is expected to be much like."""
+    constraint: Constraint | None = None
+    """What the text must be."""
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):

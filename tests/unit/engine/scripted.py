@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from localchat.engine.seam import Logits
 from localchat.errors import EngineError
@@ -207,10 +208,10 @@ class Greedy:
     def __init__(self) -> None:
         self.seen: list[int] = []
 
-    def sample(self, logits: Logits) -> int:
+    def sample(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> int:
         assert logits.shape == (SIZE,), f"a row of shape {logits.shape}"
         assert not np.isnan(logits).any(), "logits of an earlier decode"
-        return int(logits.argmax())
+        return int(logits.argmax() if allowed is None else np.where(allowed, logits, -np.inf).argmax())
 
     def accept(self, tokens: Iterable[int]) -> None:
         self.seen.extend(tokens)

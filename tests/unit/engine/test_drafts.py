@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine
@@ -63,9 +64,11 @@ class Dice:
         self._random = np.random.default_rng(seed)
         self._seen: list[int] = []
 
-    def sample(self, logits: Logits) -> int:
+    def sample(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> int:
         penalized = logits.copy()
         penalized[self._seen[-5:]] -= 4
+        if allowed is not None:
+            penalized[~allowed] = -np.inf
         weights = np.exp(penalized)
         return int(self._random.choice(len(weights), p=weights / weights.sum()))
 

@@ -305,3 +305,22 @@ def test_row_is_not_changed(params: SamplingParams) -> None:
     sampler.accept([1, 2, 3])
     sampler.sample(logits)
     np.testing.assert_array_equal(logits, before)
+
+
+@pytest.mark.parametrize("count", [1, 7, 300, SIZE - 5])
+@pytest.mark.parametrize("name", PARAMS)
+def test_only_allowed_tokens_are_chosen_as_if_the_others_could_not_be(
+    name: str, count: int, vocabulary: Vocabulary, rows: dict[str, list[Logits]]
+) -> None:
+    params = SamplingParams(seed=11, **PARAMS[name])
+    sampler, masked = Sampler(params, vocabulary, N_CTX), Sampler(params, vocabulary, N_CTX)
+    generator = np.random.default_rng(count)
+    for logits in rows["real"][:6]:
+        allowed = np.zeros(SIZE, np.bool_)
+        allowed[generator.choice(SIZE, count, replace=False)] = True
+        token = sampler.sample(logits, allowed)
+        assert allowed[token]
+        if not (params.mirostat or params.top_n_sigma > 0 or params.typical_p < 1):  # these look at all that there is
+            assert masked.sample(np.where(allowed, logits, np.float32(-1e9))) == token
+        for one in (sampler, masked):
+            one.accept((token,))

@@ -32,6 +32,7 @@ async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool
         lane=Lane.BACKGROUND if body.service_tier == "flex" else who.lane,
         key=who.name,
         prediction=body.prediction.text if body.prediction else "",
+        constraint=body.constraint,
     )
     async with using(entry, request, body.keep_alive) as model:
         generation = model.stream(

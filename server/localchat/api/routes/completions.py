@@ -37,6 +37,7 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
         prompt_logprobs=bool(body.echo) and body.logprobs is not None,
         lane=who.lane,
         key=who.name,
+        constraint=body.constraint_with(),
     )
     async with using(entry, request, body.keep_alive) as model:
         _check_suffix(body, model)

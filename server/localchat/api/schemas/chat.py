@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
-from localchat.api.schemas.sampling import SamplingFields, StreamOptions
+from localchat.api.schemas.sampling import StreamOptions
+from localchat.api.schemas.structured import GrammarFields, ResponseFormat, format_constraint
 from localchat.api.schemas.types import MAX_INT, KeepAlive, Text
 from localchat.chat.messages import Message
+from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.sampling_params import MAX_LOGPROBS
 
@@ -130,7 +132,7 @@ class Prediction(Body):
         return _joined(self.content)
 
 
-class ChatRequest(SamplingFields):
+class ChatRequest(GrammarFields):
     """A conversation to answer. Every field OpenAI documents is here: honoured, refused or ignored."""
 
     messages: list[Turn] = Field(min_length=1, description="Roles system, developer, user, assistant, tool; text only.")
@@ -158,9 +160,7 @@ class ChatRequest(SamplingFields):
     )
     keep_alive: KeepAlive = None
 
-    response_format: Annotated[
-        dict[str, Any] | None, Refused("structured output is not built yet", harmless=({"type": "text"},))
-    ] = None
+    response_format: ResponseFormat | None = Field(None, description="text, json_object, or json_schema.")
     tools: Annotated[list[Any] | None, Refused(_NO_TOOLS, harmless=([],))] = None
     tool_choice: Annotated[str | dict[str, Any] | None, Refused(_NO_TOOLS, harmless=("none", "auto"))] = None
     parallel_tool_calls: Annotated[bool | None, Refused(_NO_TOOLS, harmless=(False, True))] = None
@@ -180,6 +180,11 @@ class ChatRequest(SamplingFields):
     prompt_cache_key: Annotated[str | None, Ignored("equal beginnings are found without it")] = None
     prompt_cache_retention: Annotated[str | None, Ignored("prompts are kept while there is room")] = None
     prompt_cache_options: Annotated[dict[str, Any] | None, Ignored("prompts are kept while there is room")] = None
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the text must be. Raises InvalidRequest."""
+        return self.constraint_with(format_constraint(self.response_format, "response_format"))
 
     @property
     def token_limit(self) -> int | None:

@@ -7,7 +7,8 @@ from typing import Annotated
 from pydantic import Field
 
 from localchat.api.schemas.policy import Ignored
-from localchat.api.schemas.sampling import SamplingFields, StreamOptions, check_token_id
+from localchat.api.schemas.sampling import StreamOptions, check_token_id
+from localchat.api.schemas.structured import GrammarFields
 from localchat.api.schemas.types import MAX_INT, KeepAlive, Text
 from localchat.errors import InvalidRequest
 
@@ -16,7 +17,7 @@ MAX_PROMPTS = 64
 MAX_LOGPROBS = 20
 
 
-class CompletionRequest(SamplingFields):
+class CompletionRequest(GrammarFields):
     """Prompts to continue. Every field OpenAI documents is here: honoured, refused or ignored."""
 
     model: str = Field(description="An id of GET /v1/models.")
