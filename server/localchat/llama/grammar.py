@@ -51,14 +51,14 @@ class Matcher:
         """(vocabulary,): which tokens may come next. Raises EngineError where the grammar became too much to follow."""
         self.prepare()
         if self._matcher.is_error():
-            raise EngineError(f"{self._param} cannot be followed any further: {_first_line(self._matcher.get_error())}")
+            raise EngineError(f"{self._param} cannot be followed any further: {_one_line(self._matcher.get_error())}")
         return np.unpackbits(self._mask.view(np.uint8), count=self._size, bitorder="little").view(np.bool_)
 
     def accept(self, token: int) -> None:
         """Take note of a token that was allowed. Raises EngineError where the grammar became too much to follow."""
         self._is_fresh = False
         if not self._matcher.consume_token(token):
-            raise EngineError(f"{self._param} cannot be followed any further: {_first_line(self._matcher.get_error())}")
+            raise EngineError(f"{self._param} cannot be followed any further: {_one_line(self._matcher.get_error())}")
 
     @property
     def is_complete(self) -> bool:
@@ -100,7 +100,7 @@ class Grammars:
         if matcher.is_error():
             place = _place(constraint) if constraint.kind == "json_schema" else ""
             raise InvalidRequest(
-                f"{constraint.param} cannot be enforced{place}: {_first_line(matcher.get_error())}",
+                f"{constraint.param} cannot be enforced{place}: {_one_line(matcher.get_error())}",
                 param=constraint.param,
             )
         return matcher
@@ -151,5 +151,8 @@ def _complaint(schema: object) -> str:
     return LLMatcher.validate_grammar(grammar_of(Constraint("json_schema", json.dumps(schema), "")))
 
 
-def _first_line(text: str) -> str:
-    return text.strip().splitlines()[0] if text.strip() else "no reason given"
+def _one_line(complaint: str) -> str:
+    """What llguidance says: its first line, and the reason where that stands further down."""
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()] or ["no reason given"]
+    reasons = [line.removeprefix("error:") for line in lines[1:] if line.startswith("error:")]
+    return lines[0] + "".join(reasons[:1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 from dataclasses import replace
 from random import Random
@@ -16,11 +17,11 @@ from numpy.typing import NDArray
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine
 from localchat.engine.scheduler import Chunk
-from localchat.engine.seam import Logits
+from localchat.engine.seam import Logits, Matcher
 from localchat.engine.sequence import Sequence
 from localchat.outputs import Finish, TokenLogprob
 
-from .scripted import END, Follow, Greedy, ScriptedContext, babble, replies
+from .scripted import END, SIZE, Follow, Greedy, ScriptedContext, babble, replies
 
 N_CTX = 256
 
@@ -95,6 +96,7 @@ def run(
     seed: int | None = None,
     logprobs: int | None = None,
     prompt_logprobs: bool = False,
+    matcher: Callable[[], Matcher] | None = None,
 ) -> tuple[list[tuple[object, ...]], Engine]:
     """Texts, tokens, probabilities, ends and counts of all prompts; the books are checked at the end."""
     engine = Engine(context, budget=context.batch.capacity, outputs=context.outputs, drafter=drafter)
@@ -107,6 +109,7 @@ def run(
             detokenizer=Detokenizer(stops),
             logprobs=logprobs,
             prompt_logprobs=prompt_logprobs,
+            matcher=matcher() if matcher else None,
         )
         for id, prompt in enumerate(prompts)
     ]
@@ -169,6 +172,63 @@ def test_any_draft_leaves_everything_as_it_is(
         prompt_logprobs=prompt_logprobs and logprobs is not None,
     )
     assert drafted == plain
+
+
+class Letters:
+    """A grammar: `length` letters, no two alike in a row; it may end before."""
+
+    def __init__(self, length: int, letters: str) -> None:
+        self._left = length
+        self._letters = [ord(letter) for letter in letters]
+        self._last = END
+        self.is_prepared = False
+
+    @property
+    def is_complete(self) -> bool:
+        return self._left == 0
+
+    def prepare(self) -> None:
+        self.is_prepared = True
+
+    def allowed(self) -> NDArray[np.bool_]:
+        assert not self.is_complete, "asked after the end"
+        mask = np.zeros(SIZE, np.bool_)
+        mask[[*self._letters, END]] = True
+        mask[self._last] = self._last == END
+        return mask
+
+    def accept(self, token: int) -> None:
+        assert self.allowed()[token], f"token {token} is not allowed"
+        self._left, self._last, self.is_prepared = self._left - 1, token, False
+
+
+@given(
+    prompts=st.lists(st.text(alphabet="abcdef", min_size=1, max_size=30), min_size=1, max_size=6),
+    random=st.randoms(use_true_random=False),
+    length=st.integers(1, 40),
+    letters=st.sampled_from(["ab", "abcdefghijklmnopqrstuvwxyz"]),
+    seed=st.none() | st.integers(0, 1000),
+    logprobs=st.none() | st.integers(0, 3),
+    stops=st.lists(st.text(alphabet="abcdefghij", min_size=1, max_size=3), max_size=2),
+)
+def test_any_draft_leaves_what_a_grammar_allows_as_it_is(
+    prompts: list[str],
+    random: Random,
+    length: int,
+    letters: str,
+    seed: int | None,
+    logprobs: int | None,
+    stops: list[str],
+) -> None:
+    options = {"max_tokens": 30, "seed": seed, "logprobs": logprobs, "stops": stops}
+    plain, drafted = both(babble, prompts, random, matcher=lambda: Letters(length, letters), **options)
+    assert drafted == plain
+    for text, tokens, _, reason, *_counts in plain:  # type: ignore[attr-defined]
+        assert set(text) <= set(letters)
+        assert not any(one == next for one, next in itertools.pairwise(text))
+        assert len(text) <= length
+        assert tokens
+        assert reason in ("stop", "length")
 
 
 @given(random=st.randoms(use_true_random=False), reply=st.text(max_size=30), stops=st.sampled_from([(), ("##",)]))
