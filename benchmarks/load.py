@@ -44,6 +44,7 @@ class Outcome:
     total: float
     gaps: tuple[float, ...]
     error: str = ""
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ class Row:
     gap_p50: float
     gap_p99: float
     errors: tuple[str, ...]
+    prompt_tokens: int
+    """Of a request, in the median."""
 
 
 def words(rng: random.Random, count: int) -> str:
@@ -90,7 +93,7 @@ def body(load: Load, index: int, rng: random.Random) -> dict[str, object]:
 async def one(client: httpx.AsyncClient, load: Load, index: int, rng: random.Random) -> Outcome:
     """Send one request and read it to its end."""
     stamps: list[float] = []
-    tokens, start = 0, time.perf_counter()
+    tokens, prompt_tokens, start = 0, 0, time.perf_counter()
     try:
         async with client.stream("POST", f"{load.base}/chat/completions", json=body(load, index, rng)) as response:
             if response.status_code != 200:
@@ -100,14 +103,16 @@ async def one(client: httpx.AsyncClient, load: Load, index: int, rng: random.Ran
                 if '"content":"' in line and '"content":""' not in line:
                     stamps.append(time.perf_counter())
                 elif '"usage":{' in line:
-                    tokens = json.loads(line[6:])["usage"]["completion_tokens"]
+                    usage = json.loads(line[6:])["usage"]
+                    tokens, prompt_tokens = usage["completion_tokens"], usage["prompt_tokens"]
                 elif line.startswith(('data: {"error"', "error:")):
                     return Outcome(0, 0, 0, (), line[:200])
     except httpx.HTTPError as error:
         return Outcome(0, 0, 0, (), repr(error)[:200])
     end = time.perf_counter()
     first = (stamps or [end])[0]
-    return Outcome(tokens, first - start, end - start, tuple(b - a for a, b in itertools.pairwise(stamps)))
+    gaps = tuple(b - a for a, b in itertools.pairwise(stamps))
+    return Outcome(tokens, first - start, end - start, gaps, prompt_tokens=prompt_tokens)
 
 
 async def run(load: Load) -> Row:
@@ -147,6 +152,7 @@ def summarize(load: Load, outcomes: list[Outcome], wall: float) -> Row:
         gap_p50=_percentile(gaps, 0.5),
         gap_p99=_percentile(gaps, 0.99),
         errors=tuple(outcome.error for outcome in outcomes if outcome.error)[:3],
+        prompt_tokens=int(statistics.median(outcome.prompt_tokens for outcome in good)) if good else 0,
     )
 
 
