@@ -33,7 +33,7 @@ from localchat.tuning.guesses import stairs
 from localchat.tuning.messages import Setup, Work
 from localchat.tuning.neighbours import Neighbours, cpu_seconds
 from localchat.tuning.setup import opening, setup_of
-from localchat.tuning.tune import Outcome, Tuner, depth_of, look
+from localchat.tuning.tune import DEPTH, Outcome, Tuner, look
 
 _SWEEP, _COPIES, _STAIRS = 0.65, 0.2, 0.1
 _ROOM = 1280
@@ -134,7 +134,7 @@ def _measure(
         )
         outcome = tuner.run(default, works)
         best = structs.replace(_known(setups(outcome.changes)), single_row_threads=_single(outcome, default))
-        guesses = stairs(bencher.measure, best, depth_of(best), sweep.seconds * _STAIRS)
+        guesses = stairs(bencher.measure, best, min(DEPTH, best.n_ctx // 4), sweep.seconds * _STAIRS)
         others = neighbours.cores(cpu_seconds(None, bencher.pid) - before)
         advised = [findings.about_cache(*found) for found in outcome.advice]
         if wants_copies:

@@ -69,10 +69,8 @@ def layouts(best: Setup, processors: Processors) -> Iterator[Candidate]:
 
 
 def flash_attention(best: Setup, processors: Processors) -> Iterator[Candidate]:
-    """What `auto` takes is not the faster one everywhere."""
-    for choice in ("on", "off"):
-        if choice != best.flash_attn:
-            yield Candidate({"flash_attn": choice}, KINDS)
+    """`auto` takes it wherever it can be had, faster or not."""
+    yield Candidate({"flash_attn": "on" if best.flash_attn == "off" else "off"}, KINDS)
 
 
 def kv_types(best: Setup, processors: Processors) -> Iterator[Candidate]:

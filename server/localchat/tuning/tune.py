@@ -121,27 +121,26 @@ class Tuner:
 
 
 def look(measure: Measure, setup: Setup, seconds: float) -> tuple[Setup, dict[str, Work]]:
-    """The setup with the threads that loading finds for single rows, and as much of each kind of work as fits."""
-    depth = depth_of(setup)
-    steps = min(_STEPS, setup.n_ctx - depth - 1)
+    """The setup with the threads that loading finds for single rows, and as much of each kind of work as fits.
 
-    def works(prompt: int, steps: int) -> tuple[Work, Work, Work]:
-        return Prompt(min(prompt, setup.n_ctx)), Decode(1, steps, depth), Decode(setup.parallel, steps, depth)
-
-    pilots = works(_PILOT_PROMPT, _PILOT_STEPS)
+    No sequence has more before it decodes than the prompt that is measured leaves in it, so that nothing else is read.
+    """
+    shortest = min(_PILOT_PROMPT, setup.n_ctx // 4)
+    pilots = _works(setup, shortest, _PILOT_STEPS, shortest)
     measure(setup, pilots)  # a warmer machine answers the second time
     found = measure(setup, pilots)
     each = seconds * _SWEEP / _TRIALS
-    fitting = [
-        sized(asked, pilot, taken, each)
-        for asked, pilot, taken in zip(works(_PROMPT, steps), pilots, found.seconds, strict=True)
-    ]
-    return structs.replace(setup, single_row_threads=found.single_row_threads), dict(zip(KINDS, fitting, strict=True))
+    reads, alone, together = found.seconds
+    prompt = sized(Prompt(min(_PROMPT, setup.n_ctx)), pilots[0], reads, each)
+    assert isinstance(prompt, Prompt)
+    depth = min(DEPTH, setup.n_ctx // 4, prompt.tokens)
+    asked = _works(setup, prompt.tokens, min(_STEPS, setup.n_ctx - depth - 1), depth)
+    works = (prompt, sized(asked[1], pilots[1], alone, each), sized(asked[2], pilots[2], together, each))
+    return structs.replace(setup, single_row_threads=found.single_row_threads), dict(zip(KINDS, works, strict=True))
 
 
-def depth_of(setup: Setup) -> int:
-    """Tokens that each sequence has before it is timed."""
-    return min(DEPTH, setup.n_ctx // 4)
+def _works(setup: Setup, prompt: int, steps: int, depth: int) -> tuple[Work, Work, Work]:
+    return Prompt(prompt), Decode(1, steps, depth), Decode(setup.parallel, steps, depth)
 
 
 def _speeds(works: Mapping[str, Work], rounds: Sequence[Sequence[float]]) -> dict[str, float]:
