@@ -87,7 +87,7 @@ def advice(launch: Launch, header: GgufHeader, format: str, found: Comparison) -
     return (
         f"a copy as {format} reads prompts {reads:.2g} x as fast, writes {alone:.2g} x alone and {together:.2g} x"
         f" together, and takes {size:.2g} x the space; rounding twice costs some quality, and this measures how much:"
-        f" localchat quantize {source} --to {format} --requantize --register"
+        f"\nlocalchat quantize {source} --to {format} --requantize --register"
     )
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +18,7 @@ from localchat.tuning.store import Tuned, described
 from localchat.tuning.tune import Outcome
 
 _LABEL, _COLUMN = 33, 11
+_INDENT = 9
 
 
 def heading(sequences: int) -> str:
@@ -34,6 +38,16 @@ def tried(candidate: Candidate, found: Comparison) -> str:
     return line(described(candidate.changes), [times(gains.get(kind)) for kind in KINDS], verdict)
 
 
+def paragraph(label: str, text: str, indent: int = 0) -> str:
+    """A label and a text, wrapped at the terminal's edge; a command has a line of its own, to be copied."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 1 << 20
+    text, *commands = text.split("\n")
+    lines = textwrap.wrap(text, width - indent - _INDENT, break_long_words=False, break_on_hyphens=False)
+    first, *others = [*lines, *commands]
+    rest = [f"{'':{indent + _INDENT}}{one}" for one in others]
+    return "\n".join([f"{'':{indent}}{label:<{_INDENT}}{first}", *rest])
+
+
 def times(gain: float | None) -> str:
     """A ratio of speeds."""
     return "" if gain is None else f"x {gain:.2f}"
@@ -44,20 +58,21 @@ def summary(outcome: Outcome) -> Iterator[str]:
     yield line("tokens/s by default", [readable(speed) for speed in outcome.before.values()])
     yield line("tokens/s tuned", [readable(speed) for speed in outcome.after.values()])
     yield ""
-    yield f"result   {described(outcome.changes) or 'the defaults are best'}"
+    yield paragraph("result", described(outcome.changes) or "the defaults are best")
     if outcome.untried:
-        yield f"note     there was no time for {outcome.untried} changes; give more --seconds"
+        yield paragraph("note", f"there was no time for {outcome.untried} changes; give more --seconds")
 
 
 def about_guesses(stairs: Mapping[int, float]) -> str:
     """How many guesses at the next tokens a step is worth here."""
     count, gain = worthwhile(stairs)
     if not count:
-        return f"guesses  do not pay here, even where {ACCEPTED:.0%} prove right"
+        return paragraph("guesses", f"do not pay here, even where {ACCEPTED:.0%} prove right")
     slower = stairs[count + 1] / stairs[1]
-    return (
-        f"guesses  {count} at a time pay best where {ACCEPTED:.0%} prove right: a step takes {slower:.1f} x as long and"
-        f" writes {gain:.1f} x as fast; the engine measures this itself and chooses by it"
+    return paragraph(
+        "guesses",
+        f"{count} at a time pay best where {ACCEPTED:.0%} prove right: a step takes {slower:.1f} x as long and"
+        f" writes {gain:.1f} x as fast; the engine measures this itself and chooses by it",
     )
 
 
@@ -73,11 +88,12 @@ def about_cache(candidate: Candidate, found: Comparison) -> str:
 def kept(tuned: Tuned) -> Iterator[str]:
     """What was found earlier."""
     yield f"{tuned.model}, {tuned.cores} cores of {tuned.cpu}, llama-cpp-python {tuned.llama}, {tuned.made}"
-    yield f"  result   {described(given(tuned)) or 'the defaults are best'}"
+    yield paragraph("result", described(given(tuned)) or "the defaults are best", 2)
     for kind, before in tuned.before.items():
-        yield f"  speed    {kind}: {readable(before)} tokens/s by default, {readable(tuned.after[kind])} tuned"
+        speeds = f"{readable(before)} tokens/s by default, {readable(tuned.after[kind])} tuned"
+        yield paragraph("speed", f"{kind}: {speeds}", 2)
     for text in tuned.advice:
-        yield f"  advice   {text}"
+        yield paragraph("advice", text, 2)
 
 
 def given(tuned: Tuned) -> dict[str, Any]:

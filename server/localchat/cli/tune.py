@@ -122,7 +122,10 @@ def _measure(
         default, works = look(bencher.measure, default, sweep.seconds * share)
         busy = neighbours.cores(cpu_seconds(None, bencher.pid) - before)
         if busy > _TOO_BUSY * machine.cores:
-            tell(f"note     other programs keep {busy:.1f} processors busy: what comes out may be wrong\n")
+            tell(
+                findings.paragraph("note", f"other programs keep {busy:.1f} processors busy: results may be wrong")
+                + "\n"
+            )
         tell(findings.heading(default.parallel))
         tuner = Tuner(
             bencher.measure,
@@ -142,9 +145,10 @@ def _measure(
     for line in (*findings.summary(outcome), findings.about_guesses(guesses)):
         tell(line)
     for text in advised:
-        tell(f"advice   {text}")
+        tell(findings.paragraph("advice", text))
     if formats(header) and not wants_copies:
-        tell(f"note     whether a copy as {' or '.join(formats(header))} is faster was not tried: --copies does")
+        untried = " or ".join(formats(header))
+        tell(findings.paragraph("note", f"whether a copy as {untried} is faster was not tried: --copies does"))
     return _tuned(launch, header, machine, default.parallel, outcome, advised), others
 
 

@@ -11,7 +11,7 @@ from localchat.tuning.messages import Setup
 PROMPT, SINGLE, SEVERAL = "prompt", "one stream", "several streams"
 KINDS = (PROMPT, SINGLE, SEVERAL)
 
-WORTH = 1.03
+WORTH = 1.05
 """A change that makes less faster than this is no change for the better, but noise."""
 WORTH_A_THREAD = 1.15
 """One more thread for single rows has to gain so much: less than that, they lose again over HTTP."""
