@@ -26,6 +26,15 @@ TEXT = (
     "his own voice, and in summer the fog lay on the water like wool. He had lived there for thirty years, and he knew "
     "every rock and every bird."
 )
+DATA = ",\n".join(
+    f'  {{"name": "{name}", "age": {age}, "city": "{city}"}}'
+    for name, age, city in (
+        ("Anna", 31, "Berlin"),
+        ("Marc", 45, "Paris"),
+        ("Lucia", 27, "Madrid"),
+        ("Erik", 29, "Oslo"),
+    )
+)
 PLAIN = {"localchat": "localchat without", "llama-server": "llama-server without"}
 """What each program's rates are set against."""
 MODES = ("ngram-simple", "ngram-map-k", "ngram-mod", "ngram-cache")
@@ -43,6 +52,7 @@ class Request:
 
 REQUESTS = (
     Request("copies from the prompt", f"Copy the following text word for word.\n\nText: {TEXT}\n\nCopy:"),
+    Request("copies data", f"Here is some JSON data:\n[\n{DATA}\n]\nPrint this JSON data again, unchanged."),
     Request("rewrites the prompt", f"Rewrite this text in English: {TEXT}"),
     Request("repeats itself", "Write a multiplication table from 1 to 12."),
     Request("is predicted", f"Rewrite this text in English: {TEXT}", prediction=TEXT),
@@ -102,7 +112,9 @@ def start(stack: ExitStack, setup: Setup, binary: Path, modes: list[str], extra:
 def table(rows: list[dict[str, Any]], kind: str) -> None:
     """Medians of the rates, and of the ratios to the same program without guesses and to llama-server without."""
     rate = {(row["server"], row[kind], row["round"]): row["rate"] for row in rows}
-    print(f"\n| {kind} | server | tok/s | ÷ itself without | ÷ llama-server without | guessed | right |\n|" + "---|" * 7)
+    print(
+        f"\n| {kind} | server | tok/s | ÷ itself without | ÷ llama-server without | guessed | right |\n|" + "---|" * 7
+    )
     for asked in dict.fromkeys(row[kind] for row in rows):
         for server in dict.fromkeys(row["server"] for row in rows):
             mine = [row for row in rows if (row["server"], row[kind]) == (server, asked)]
