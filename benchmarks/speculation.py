@@ -72,7 +72,8 @@ def ask(server: Running, request: Request) -> dict[str, Any]:
     head = {"content-type": "application/json"}
     post = urllib.request.Request(f"{server.base}/chat/completions", json.dumps(body).encode(), head)
     first = end = 0.0
-    tokens, text, guessed = 0, "", {}
+    tokens, text = 0, ""
+    guessed: dict[str, Any] = {}
     with urllib.request.urlopen(post, timeout=600) as reply:
         for line in reply:
             if not line.startswith(b"data: {"):
