@@ -1,6 +1,6 @@
 """What was found for this machine and a model, kept in a small file; what cannot be trusted is as if it were not there.
 
-An entry counts for one CPU and number of cores, one file of weights and one version of llama.cpp's package.
+An entry counts for one CPU and number of cores, one file of weights and one build of llama.cpp.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -99,9 +100,9 @@ def forget(header: GgufHeader, machine: Machine, file: Path | None = None) -> bo
 
 
 def key_of(header: GgufHeader, machine: Machine) -> str:
-    """Names machine, file and llama.cpp's version."""
+    """Names machine, file and llama.cpp's build."""
     gpus = ",".join(gpu.name for gpu in machine.gpus)
-    parts = (machine.cpu.name, str(machine.cores), gpus, llama_version(), str(header.file_size))
+    parts = (machine.cpu.name, str(machine.cores), gpus, llama_build(), str(header.file_size))
     digest = hashlib.sha256("\0".join(parts).encode())
     with suppress(OSError), header.path.open("rb") as file:
         digest.update(file.read(header.length))
@@ -114,6 +115,16 @@ def llama_version() -> str:
     with suppress(PackageNotFoundError):
         return version("llama_cpp_python")
     return "unknown"
+
+
+@cache
+def llama_build() -> str:
+    """Tells builds of one version apart, by their libraries' sizes: what was compiled in decides what is fast."""
+    found = find_spec("llama_cpp")  # without loading it
+    folders = found.submodule_search_locations if found else None
+    libraries = [file for folder in folders or () for file in (Path(folder) / "lib").glob("*")]
+    sizes = sorted((file.name, file.stat().st_size) for file in libraries)
+    return hashlib.sha256(repr((llama_version(), sizes)).encode()).hexdigest()
 
 
 def described(changes: Mapping[str, Any]) -> str:

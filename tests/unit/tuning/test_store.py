@@ -11,6 +11,7 @@ from localchat.errors import ConfigError
 from localchat.hardware import GgufHeader, Machine, read_header
 from localchat.hardware.cpu import Cpu
 from localchat.settings import Settings, load_settings
+from localchat.tuning import store
 from localchat.tuning.store import Changes, Tuned, all_tuned, described, find_tuned, forget, keep
 from tiny_models import build
 
@@ -58,6 +59,15 @@ def test_it_counts_for_one_machine_and_one_file_only(header: GgufHeader, file: P
     assert find_tuned(other, HOME, file) is None
     assert find_tuned(header, replace(HOME, cores=2), file) is None
     assert find_tuned(header, replace(HOME, cpu=Cpu("Other CPU", frozenset())), file) is None
+
+
+def test_it_counts_for_one_build_of_the_engine_only(
+    header: GgufHeader, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tuned(), header, HOME, file)
+    assert len(store.llama_build()) == 64
+    monkeypatch.setattr(store, "llama_build", lambda: "another")
+    assert find_tuned(header, HOME, file) is None
 
 
 def test_the_file_may_move(header: GgufHeader, file: Path, tmp_path: Path) -> None:
