@@ -39,6 +39,7 @@ class Report:
     """What was measured, and under which circumstances."""
 
     title: str
+    quant: str
     launch: Launch
     setup: Setup
     rows: Sequence[Row]
@@ -130,7 +131,8 @@ def parse_numbers(flag: str, text: str, most: int) -> list[int]:
 
 def title(launch: Launch, header: GgufHeader) -> str:
     """The model and its format."""
-    return f"{launch.id} {header.quant or launch.choice.quant.name}"
+    quant = header.quant or launch.choice.quant.name
+    return launch.id if launch.id.endswith(quant) else f"{launch.id} {quant}"
 
 
 def check_kind(launch: Launch) -> GgufHeader:
@@ -164,6 +166,7 @@ def _measure(
         others = neighbours.cores(cpu_seconds(None, bencher.pid) - before)
     return Report(
         title=title(launch, header),
+        quant=header.quant or launch.choice.quant.name,
         launch=launch,
         setup=structs.replace(together, single_row_threads=single),
         rows=rows,
@@ -217,7 +220,7 @@ def _circumstances(report: Report) -> str:
 def _as_json(report: Report) -> dict[str, Any]:
     return {
         "model": report.launch.id,
-        "quant": report.title.removeprefix(f"{report.launch.id} "),
+        "quant": report.quant,
         "file": str(report.launch.path),
         "setup": structs.asdict(report.setup),
         "cpu": report.machine.cpu.name,

@@ -31,7 +31,7 @@ from localchat.tuning.candidates import Processors
 from localchat.tuning.client import Bencher
 from localchat.tuning.guesses import stairs
 from localchat.tuning.messages import Setup, Work
-from localchat.tuning.neighbours import Neighbours, cpu_seconds
+from localchat.tuning.neighbours import Neighbours, busy_now, cpu_seconds
 from localchat.tuning.setup import opening, setup_of
 from localchat.tuning.tune import DEPTH, Outcome, Tuner, look
 
@@ -117,15 +117,12 @@ def _measure(
     assert default is not None, "the model was planned before"
     wants_copies = bool(formats(header)) and (sweep.copies or (sweep.copies is None and header.file_size <= MOST_BYTES))
     share = _SWEEP if wants_copies else _SWEEP + _COPIES
+    busy = busy_now()
+    if busy > _TOO_BUSY * machine.cores:
+        tell(findings.paragraph("note", f"other programs keep {busy:.1f} processors busy: results may be wrong") + "\n")
     with Bencher(opening(launch.load)) as bencher:
         neighbours, before = Neighbours(), cpu_seconds(None)
         default, works = look(bencher.measure, default, sweep.seconds * share)
-        busy = neighbours.cores(cpu_seconds(None, bencher.pid) - before)
-        if busy > _TOO_BUSY * machine.cores:
-            tell(
-                findings.paragraph("note", f"other programs keep {busy:.1f} processors busy: results may be wrong")
-                + "\n"
-            )
         tell(findings.heading(default.parallel))
         tuner = Tuner(
             bencher.measure,

@@ -26,6 +26,13 @@ class Neighbours:
         return max(0.0, (_busy_seconds() - self._busy - own_seconds) / seconds)
 
 
+def busy_now(seconds: float = 0.3) -> float:
+    """Processors that others keep busy at the moment."""
+    neighbours, before = Neighbours(), cpu_seconds(None)
+    time.sleep(seconds)
+    return neighbours.cores(cpu_seconds(None) - before)
+
+
 def cpu_seconds(*pids: int | None) -> float:
     """CPU time that these processes have taken; None is this one, one that has ended has taken none."""
     total = 0.0

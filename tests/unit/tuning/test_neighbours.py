@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from localchat.tuning.neighbours import Neighbours, cpu_seconds
+from localchat.tuning.neighbours import Neighbours, busy_now, cpu_seconds
 
 
 def test_own_work_is_not_others() -> None:
@@ -21,3 +21,7 @@ def test_own_work_is_not_others() -> None:
 
 def test_process_that_has_ended_has_taken_no_time() -> None:
     assert cpu_seconds(2**22 + 1) == 0
+
+
+def test_nobody_keeps_more_processors_busy_than_there_are() -> None:
+    assert 0 <= busy_now(0.05) <= (os.cpu_count() or 1) * 1.5
