@@ -70,7 +70,8 @@ ENV PATH=/opt/localchat/bin:$PATH \
     HF_HOME=/models/huggingface \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     LOCALCHAT_HOST=0.0.0.0 \
-    LOCALCHAT_MODELS_DIR=/models
+    LOCALCHAT_MODELS_DIR=/models \
+    LOCALCHAT_STORE=/models/store.sqlite3
 
 VOLUME ["/models"]
 EXPOSE 8000

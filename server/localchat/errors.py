@@ -4,7 +4,8 @@
     ├── RequestError               the request is at fault
     │   ├── InvalidRequest
     │   │   ├── UnsupportedField
-    │   │   └── ContextLengthExceeded
+    │   │   ├── ContextLengthExceeded
+    │   │   └── PreviousResponseNotFound
     │   ├── InvalidApiKey
     │   ├── HostNotAllowed
     │   ├── NotFound
@@ -25,6 +26,7 @@
     │   │   └── NotConverted
     │   └── ChecksumMismatch
     ├── TemplateError
+    ├── StoreError
     ├── DoesNotFit
     └── ConfigError                flags, environment, config file or registry are at fault
 
@@ -57,6 +59,10 @@ class UnsupportedField(InvalidRequest):
 
 class ContextLengthExceeded(InvalidRequest):
     """The prompt leaves no room in the model's context."""
+
+
+class PreviousResponseNotFound(InvalidRequest):
+    """The response that a conversation is to go on from is not kept, or not all that came before it."""
 
 
 class InvalidApiKey(RequestError):
@@ -143,6 +149,10 @@ class ChecksumMismatch(WeightsError):
 
 class TemplateError(LocalchatError):
     """A chat template does not compile, is hostile, or refuses these messages."""
+
+
+class StoreError(LocalchatError):
+    """What is kept between requests cannot be read or written now."""
 
 
 class DoesNotFit(LocalchatError):

@@ -106,6 +106,14 @@ class Settings(BaseSettings):
         description="Where downloaded weights are kept.",
     )
 
+    store: Literal["off"] | Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("localchat")) / "store.sqlite3",
+        description="File that keeps responses and stored chat completions; off keeps none.",
+    )
+    store_age: Duration = Field(
+        30 * 86400, validate_default=True, description="How long the store keeps anything, as in 7d; -1 is for ever."
+    )
+    store_size: Size = Field(2**30, description="Most bytes in the store; what rested longest goes first.")
     drain_seconds: float = Field(10.0, ge=0, description="How long running streams may go on after Ctrl-C.")
     load_seconds: float = Field(600.0, gt=0, description="How long a request may wait for its model to load.")
     max_body_mb: PositiveInt = Field(16, description="Largest request body.")

@@ -76,7 +76,8 @@ class RunningServer:
 def environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Ours, without a person's own settings of localchat."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LOCALCHAT_")}
-    return own | {"LOCALCHAT_CONFIG": str(folder / "none.toml"), "NO_PROXY": "127.0.0.1", **(extra or {})}
+    ours = {"LOCALCHAT_CONFIG": str(folder / "none.toml"), "LOCALCHAT_STORE": str(folder / "store.sqlite3")}
+    return own | ours | {"NO_PROXY": "127.0.0.1", **(extra or {})}
 
 
 def command(*arguments: str | Path) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from localchat.lane import Lane
 from localchat.settings import Settings
@@ -15,6 +16,8 @@ class Caller:
 
     name: str = ""
     lane: Lane = Lane.INTERACTIVE
+    owner: str = field(default="", compare=False)
+    """Whose things are kept under; it depends on the key alone, and not on its place among others."""
 
 
 NOBODY = Caller()
@@ -27,7 +30,9 @@ class Keys:
     def __init__(self, settings: Settings) -> None:
         lanes = {Lane.INTERACTIVE: settings.api_key, Lane.BACKGROUND: settings.background_api_key}
         secrets = [(secret.get_secret_value(), lane) for lane, keys in lanes.items() for secret in keys]
-        self._callers = [(key.encode(), Caller(str(n), lane)) for n, (key, lane) in enumerate(secrets, start=1)]
+        self._callers = [
+            (key.encode(), Caller(str(n), lane, _owner(key))) for n, (key, lane) in enumerate(secrets, start=1)
+        ]
 
     def __bool__(self) -> bool:
         """Whether a key is asked for."""
@@ -40,3 +45,7 @@ class Keys:
             if hmac.compare_digest(token.encode(), key):
                 found = caller
         return found
+
+
+def _owner(key: str) -> str:
+    return hashlib.blake2b(key.encode(), digest_size=16, person=b"localchat owner").hexdigest()
