@@ -13,6 +13,7 @@ from localchat.hardware.plan import UNKNOWN_CONTEXT, WORTHWHILE_CONTEXT
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress
 from localchat.registry import Registry
+from localchat.registry.license import check_commercial
 from localchat.settings import Settings
 from localchat.worker.messages import LoadDraft
 
@@ -61,12 +62,15 @@ def find_draft(
 ) -> Draft | None:
     """The draft model for a model with this header; None where none is asked for.
 
-    Raises ConfigError for one that cannot guess for it, and whatever stands in the way of its file.
+    Raises ConfigError for one that cannot guess for it, LicenseForbids, and whatever stands in the way of its file.
     """
     name = settings.draft
     if not name or settings.speculate == "off":
         return None
-    choice, _ = choose(registry.candidates(name), machine, settings)
+    candidates = registry.candidates(name)
+    if settings.commercial:
+        check_commercial(candidates[0].spec)
+    choice, _ = choose(candidates, machine, settings)
     path = fetch(choice, settings.models_dir, progress)
     draft = read_header(path)
     for one in (header, draft):

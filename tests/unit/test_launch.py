@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from localchat.errors import ConfigError, DoesNotFit, UnsupportedModel
-from localchat.hardware import Machine, probe
+from localchat.cli.prepare import describe
+from localchat.draft import find_draft
+from localchat.errors import ConfigError, DoesNotFit, LicenseForbids, UnsupportedModel
+from localchat.hardware import Machine, probe, read_header
 from localchat.hardware.plan import ram_budget
 from localchat.hub.progress import SilentProgress
 from localchat.launch import prepare
@@ -62,6 +64,7 @@ def test_draft_is_planned_beside_its_model(tmp_path: Path) -> None:
     assert (launch.load.draft.path, launch.load.draft.n_ctx, launch.load.n_ctx) == (str(draft), 256, 640)
     assert launch.plan.memory.kv_cache == plain.plan.memory.kv_cache * (768 + 256) // 768  # in whole pages
     assert launch.plan.memory.weights > plain.plan.memory.weights
+    assert "draft     small, 256 tokens; its memory is counted above" in describe(launch)
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,13 @@ def test_draft_that_cannot_guess_is_refused(tmp_path: Path, architecture: str, d
     path, other = build(tmp_path / "model.gguf", architecture), build(tmp_path / "draft.gguf", draft)
     with pytest.raises(ConfigError, match=message):
         prepare(str(path), load_settings(draft=str(other)), load_registry(), probe(), SilentProgress())
+
+
+def test_draft_whose_license_is_unknown_is_refused_for_commercial_use(tmp_path: Path) -> None:
+    draft = build(tmp_path / "draft.gguf", "llama")
+    settings = load_settings(draft=str(draft), commercial=True)
+    with pytest.raises(LicenseForbids, match=r"^draft \(no license"):
+        find_draft(read_header(draft), probe(), settings, load_registry(), SilentProgress())
 
 
 def test_draft_is_left_out_where_nothing_is_to_be_guessed(tmp_path: Path) -> None:

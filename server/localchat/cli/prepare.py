@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from pathlib import Path
 
 from localchat.hub.progress import TerminalProgress
 from localchat.launch import Launch
@@ -27,7 +28,7 @@ def set_up_logging(level: str) -> None:
 
 def describe(launch: Launch) -> list[str]:
     """What was chosen, and why, in a few lines."""
-    plan, spec, gib = launch.plan, launch.choice.spec, 2**30
+    plan, spec, draft, gib = launch.plan, launch.choice.spec, launch.load.draft, 2**30
     size = launch.path.stat().st_size / gib
     gpu = f"{plan.gpu_layers} layers on the GPU" if plan.gpu_layers else "no GPU layers"
     each = f" for each of {plan.parallel} sequences" if plan.parallel > 1 else ""
@@ -37,6 +38,7 @@ def describe(launch: Launch) -> list[str]:
         f"context   {plan.n_ctx} tokens{each}, KV cache {plan.kv_type}",
         f"memory    {plan.memory.total / gib:.2f} GiB = weights {plan.memory.weights / gib:.2f} + KV cache "
         f"{plan.memory.kv_cache / gib:.2f} + compute {plan.memory.compute / gib:.2f}",
+        *([f"draft     {Path(draft.path).stem}, {draft.n_ctx} tokens; its memory is counted above"] if draft else []),
         f"threads   {plan.threads}, {gpu}",
         *([f"tuned     {launch.tuned} (`localchat tune --show`; --no-tuned does without)"] if launch.tuned else []),
     ]

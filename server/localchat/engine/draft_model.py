@@ -13,7 +13,10 @@ from localchat.engine.sequence import Sequence
 MOST = 15
 """Guesses of one sequence in one step."""
 READ = 256
-"""Tokens that it reads of all prompts between two steps."""
+"""Most tokens that it reads of all prompts between two steps,"""
+_READ_SECONDS = 0.03
+"""for at most about so long: others wait for it."""
+_LEAST_READ = 16
 FEW = 8
 """Tokens that it can make up for when it is asked."""
 _FIRST_RATE = 0.75
@@ -69,7 +72,9 @@ class DraftModel:
             if (missing := len(sequence.tokens) - self._agree(sequence)) > FEW
             and len(sequence.tokens) < self._context.n_ctx
         ]
-        left, batch = min(READ, self._context.batch.capacity), self._context.batch
+        batch = self._context.batch
+        in_time = max(self._cost_model.rows_within(_READ_SECONDS, 0, 0), _LEAST_READ)
+        left = min(READ, batch.capacity, in_time)
         batch.clear()
         for sequence, missing in behind:
             count = min(left, missing - 1)
