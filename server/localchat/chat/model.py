@@ -30,6 +30,8 @@ class Options:
     prediction: str = ""
     """A text that answers are expected to be much like."""
     constraint: Constraint | None = None
+    deterministic: bool = False
+    """Whether texts must be the same at any load."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ class ChatModel:
         param: str,
         lead: str = "",
     ) -> Generation:
+        if options.deterministic and params.seed is None:
+            params = replace(params, seed=0)
         return self.worker.submit(
             Submit(
                 sequence=0,
@@ -118,6 +122,7 @@ class ChatModel:
                 key=options.key,
                 prediction=options.prediction,
                 constraint=options.constraint,
+                deterministic=options.deterministic,
             )
             for prompt in prompts
             for choice in range(options.n)

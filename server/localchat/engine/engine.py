@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from collections.abc import Sequence as Items
+from contextlib import nullcontext
 from dataclasses import dataclass
 from math import inf
 
@@ -79,7 +80,7 @@ class Engine:
     ) -> None:
         self.cost_model = cost_model or CostModel()
         self._pace = pace
-        self._streams = streams
+        self.streams = streams
         self.n_ctx = context.n_ctx
         self.vocabulary = context.vocabulary
         self._end_tokens = context.vocabulary.end_tokens
@@ -126,27 +127,40 @@ class Engine:
             chunks = [chunk for chunk in chunks if chunk.start == chunk.sequence.computed]  # the others begin anew
         self._read_next()
         failures, self._failures = self._failures, []
-        if not chunks:
-            return [], failures
-        if self._drafter is not None:
-            chunks = self._drafter.draft(chunks, self._scheduler.spare)
+        deltas: list[Delta] = []
+        alone = [chunk for chunk in chunks if chunk.sequence.alone]
+        if alone:
+            chunks = [chunk for chunk in chunks if not chunk.sequence.alone]
+        if chunks:
+            if self._drafter is not None:
+                chunks = self._drafter.draft(chunks, self._scheduler.spare)
+            seconds = self._run(chunks, deltas, failures)
+            if seconds is not None:
+                self._observe(chunks, seconds)
+        for chunk in alone:
+            with self._pace.suspended() if self._pace else nullcontext():
+                self._run([chunk], deltas, failures)
+        return deltas, failures
+
+    def _run(self, chunks: Items[Chunk], deltas: list[Delta], failures: list[Failure]) -> float | None:
+        """Compute chunks in one decode and choose what follows; the seconds that took, or None where it failed."""
         start = time.perf_counter()
         self._masks.begin(chunks)
         try:
             rows = self._runner.run(chunks)
         except EngineError as error:
-            return [], failures + [self._fail(chunk.sequence, error) for chunk in chunks]
+            failures += [self._fail(chunk.sequence, error) for chunk in chunks]
+            return None
         finally:
             self._masks.wait()
-        self._observe(chunks, time.perf_counter() - start)
-        deltas: list[Delta] = []
+        seconds = time.perf_counter() - start
         for chunk, logits in zip(chunks, rows, strict=True):
             try:
                 if (delta := self._postprocess(chunk, logits)) is not None:
                     deltas.append(delta)
             except EngineError as error:
                 failures.append(self._fail(chunk.sequence, error))
-        return deltas, failures
+        return seconds
 
     def usage(self) -> Usage:
         """What is in use; when idle, check first that the KV cache holds what the slots say it does."""
@@ -162,7 +176,7 @@ class Engine:
         )
 
     def _observe(self, chunks: Items[Chunk], seconds: float) -> None:
-        made = passes(chunks, streams=self._streams)
+        made = passes(chunks, streams=self.streams)
         expected = self.cost_model.observe(made, seconds)
         if self._drafter is not None:
             self._drafter.observe(expected, seconds)

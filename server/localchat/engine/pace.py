@@ -7,7 +7,8 @@ one that shares it; one thread less leaves that core to the neighbour, and the o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from statistics import median
 
 SLOW = 1.35
@@ -75,6 +76,16 @@ class Pace:
             self._try(self._kept - 1)
         elif self._kept < self._all:
             self._try(self._kept + 1)
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Meanwhile all threads compute: with others, sums come out a little different."""
+        threads = self.threads
+        self._set(self._all)
+        try:
+            yield
+        finally:
+            self._set(threads)
 
     def _try(self, threads: int) -> None:
         self._trial.clear()

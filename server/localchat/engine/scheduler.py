@@ -14,6 +14,9 @@ from localchat.engine.sequence import Sequence, Status
 from localchat.lane import Lane
 from localchat.outputs import FinishReason
 
+ALONE_ROWS = 64
+"""Rows of a prompt in each pass of a sequence that is computed alone: what others want must not change the number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -56,7 +59,7 @@ class Scheduler:
     others. While sequences decode, a step takes about `max_seconds` at most, by the cost model. Where an interactive
     sequence waits and no slot is free, one of the background is preempted. A sequence whose source is still to be
     read, or whose prefix somebody else is about to compute, has a slot and gets no rows. `outputs` bounds the rows
-    whose logits a step may ask for.
+    whose logits a step may ask for. A sequence that is computed alone has passes of its own, which bound nobody's rows.
     """
 
     def __init__(
@@ -195,10 +198,12 @@ class Scheduler:
         self.running.append(sequence)
 
     def _append(self, chunks: list[Chunk], sequence: Sequence, left: int) -> int:
-        count = min(sequence.wanted, left)
+        count = min(sequence.wanted, min(ALONE_ROWS, self.budget) if sequence.alone else left)
         if sequence.checkpoints:
             count = min(count, sequence.checkpoints[0] - sequence.computed)
-        if sequence.prompt_logprobs:
+        if sequence.prompt_logprobs and sequence.alone:
+            count = min(count, 1 + self._spare_outputs)
+        elif sequence.prompt_logprobs:
             count = min(count, 1 + self._outputs_left)
             self._outputs_left -= count - 1
         chunks.append(Chunk(sequence, sequence.computed, count))

@@ -46,6 +46,8 @@ class Sequence:
     prompt_logprobs: bool = False
     lane: Lane = Lane.INTERACTIVE
     key: str = ""
+    alone: bool = False
+    """Whether it is computed by itself and all anew, so that its text hangs on nothing else that runs."""
     matcher: Matcher | None = None
     """Of the grammar that its text must match."""
     prediction: Items[int] = ()
@@ -111,13 +113,13 @@ class Sequence:
     @property
     def reuses(self) -> bool:
         """Whether it may begin with what was computed for others."""
-        return self.source is None and not self.prompt_logprobs
+        return self.source is None and not self.prompt_logprobs and not self.alone
 
     @property
     def can_be_preempted(self) -> bool:
         """Whether it may be set aside: once, and then whenever it has got on since."""
         is_due = not self.preemptions or len(self.tokens) - self.read_length >= MIN_PROGRESS
-        return self.lane is Lane.BACKGROUND and self.source is None and is_due
+        return self.lane is Lane.BACKGROUND and self.source is None and not self.alone and is_due
 
     def preempt(self) -> None:
         """Wait again, without a slot; what is computed is to be read again, what is written stays."""

@@ -13,7 +13,7 @@ from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine, Job
 from localchat.engine.ngram import Lookup
 from localchat.engine.sequence import Sequence
-from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull
+from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull, UnsupportedField
 from localchat.llama.context import Context
 from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.grammar import Grammars
@@ -92,6 +92,12 @@ class Intake:
         return None
 
     def _sequence(self, message: m.Submit) -> Sequence:
+        if message.deterministic and not self._engine.streams:
+            raise UnsupportedField(
+                "deterministic is not supported where sequences share a KV buffer: that is so of encoder-decoders and"
+                " with --kv-unified",
+                param="deterministic",
+            )
         prompt = self._prompt(message)
         prediction = self._vocabulary.tokenize(message.prediction) if message.prediction else []
         sampler = Sampler(message.params, self._vocabulary, self._engine.n_ctx)
@@ -112,6 +118,7 @@ class Intake:
             prompt_logprobs=message.prompt_logprobs,
             lane=message.lane,
             key=message.key,
+            alone=message.deterministic,
             prediction=prediction,
             lookup=Lookup(prediction) if prediction else None,  # here, since a long one takes a while
             matcher=None if message.constraint is None else self._grammars.matcher(message.constraint),

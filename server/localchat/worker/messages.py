@@ -74,6 +74,8 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     """Whose request it is; turns are taken between keys."""
     prediction: str = ""
     """A text that the answer is expected to be much like."""
+    deterministic: bool = False
+    """Whether the text must be the same at any load."""
     constraint: Constraint | None = None
     """What the text must be."""
 

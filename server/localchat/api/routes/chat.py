@@ -33,6 +33,7 @@ async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool
         key=who.name,
         prediction=body.prediction.text if body.prediction else "",
         constraint=body.constraint,
+        deterministic=bool(body.deterministic),
     )
     async with using(entry, request, body.keep_alive) as model:
         generation = model.stream(

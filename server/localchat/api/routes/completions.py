@@ -38,6 +38,7 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
         lane=who.lane,
         key=who.name,
         constraint=body.constraint_with(),
+        deterministic=bool(body.deterministic),
     )
     async with using(entry, request, body.keep_alive) as model:
         _check_suffix(body, model)

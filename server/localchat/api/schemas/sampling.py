@@ -48,6 +48,9 @@ class SamplingFields(Body):
     dry_sequence_breakers: Annotated[list[Text] | None, Ours()] = Field(None, description="What ends a repeat.")
     xtc_probability: Annotated[float | None, Ours()] = Field(None, description="0 is off.")
     xtc_threshold: Annotated[float | None, Ours()] = Field(None, description="Least probability XTC removes.")
+    deterministic: Annotated[bool | None, Ours()] = Field(
+        None, description="The same text at any load: computed by itself and anew, so slower; the seed is 0 if absent."
+    )
     ignore_eos: Annotated[bool | None, Ours()] = Field(None, description="Never choose a token that ends the reply.")
 
     @property
@@ -56,7 +59,7 @@ class SamplingFields(Body):
         given = {
             name: value
             for name in SamplingFields.model_fields
-            if name != "stop" and (value := getattr(self, name)) is not None
+            if name not in ("stop", "deterministic") and (value := getattr(self, name)) is not None
         }
         if self.seed is not None:
             given["seed"] = self.seed % (MAX_SEED + 1)
