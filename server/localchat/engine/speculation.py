@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
+from math import exp, log
 
 from localchat.engine.cost_model import CostModel
 from localchat.engine.draft_model import MOST, DraftModel
@@ -13,7 +14,7 @@ from localchat.engine.scheduler import Chunk
 from localchat.engine.sequence import Sequence
 from localchat.errors import EngineError
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 WORTH = 1.05
 """A step with guesses must promise so many times the tokens per second of one without: measured costs are not exact."""
@@ -44,15 +45,19 @@ class Speculation:
 
     With a KV stream for each sequence (`streams`), llama.cpp makes passes of as many rows of one sequence as of the
     next, and a pass costs more than its rows. So neighbours guess equally far, and who does not know makes something
-    up. With one buffer for all, rows go to the likeliest guesses, whosever they are.
+    up, as far as that makes the streams faster on the geometric mean: what one gains, the others are slowed for. With
+    one buffer for all, rows go to the likeliest guesses, whosever they are.
 
     Costs change while others use the machine. Where steps with guesses take longer than expected, and those without
     do not, there are no more of them for a while. Where it is the costs that speak against sure guesses, these are
     tried every now and then: measured with a neighbour at work, rows seem dearer than they are.
     """
 
-    def __init__(self, cost_model: CostModel, *, streams: bool = True, draft_model: DraftModel | None = None) -> None:
+    def __init__(
+        self, cost_model: CostModel, n_ctx: int, *, streams: bool = True, draft_model: DraftModel | None = None
+    ) -> None:
         self._cost_model = cost_model
+        self._n_ctx = n_ctx
         self._streams = streams
         self._draft_model = draft_model
         self._plain = 0.0
@@ -115,8 +120,8 @@ class Speculation:
     def _trial(self, chunks: Items[Chunk], spare: int) -> Items[tuple[int, ...]]:
         """Guesses that do not seem to pay, if they are sure and the last ones are long ago; else none."""
         chances = [_chances(chunk.sequence, 1) for chunk in chunks]
-        length = min(_TRIAL_LENGTH, spare // len(chunks), *(_room(chunk.sequence) for chunk in chunks))
-        if length > 0 and all(chance and chance[0] > _SURE for chance in chances):
+        length = self._most(chunks, spare, _TRIAL_LENGTH)
+        if length and all(chance and chance[0] > _SURE for chance in chances):
             self._untried += 1
             if self._untried > _TRIAL_PAUSE:
                 if self._untried == _TRIAL_PAUSE + _TRIAL_STEPS:
@@ -124,28 +129,32 @@ class Speculation:
                 return [_known(chunk.sequence, length) for chunk in chunks]
         return [()] * len(chunks)
 
+    def _most(self, chunks: Items[Chunk], spare: int, most: int) -> int:
+        """How far all may guess: those who will end before that do it for the others, if the context allows."""
+        return max(0, min(most, spare // len(chunks), self._n_ctx - 1 - max(chunk.start for chunk in chunks)))
+
     def _even(self, chunks: Items[Chunk], spare: int, kv_tokens: int, draft_model: DraftModel | None = None) -> _Plan:
-        """The same number of guesses for all."""
+        """The same number of guesses for all: the one at which they are fastest, on the geometric mean."""
         streams, seconds = len(chunks), self._cost_model.step_seconds
-        most = max(0, min(MOST, spare // streams, *(_room(chunk.sequence) for chunk in chunks)))
+        most = self._most(chunks, spare, MOST)
         gains, asked = [0.0] * most, 0
         for chunk in chunks:
-            chances = _chances(chunk.sequence, most)
+            chances, room = _chances(chunk.sequence, most), _room(chunk.sequence)
             if draft_model is not None and _prefers(draft_model, chunk.sequence, chances):
                 chances = draft_model.chances(chunk.sequence, most)
                 asked += 1
-            for index, chance in enumerate(chances):
-                gains[index] += chance
+            expected = 1.0
+            for index in range(most):
+                expected += chances[index] if index < len(chances) and index < room else 0.0
+                gains[index] += log(expected)
         asking = draft_model.seconds(asked, kv_tokens // streams) if draft_model is not None else 0.0
-        best, count, tokens = 0.0, 0, float(streams)
+        best, count = 0.0, 0
         for length, gain in enumerate(gains, start=1):
-            tokens += gain
+            tokens = streams * exp(gain / streams)
             taken = seconds(streams * (1 + length), kv_tokens * (1 + length), 1 + length) * self._guessing
             rate = tokens / (taken + asking * length)
             if rate > best:
                 best, count = rate, length
-            elif gain < _LEAST_CHANCE:
-                break
         return _Plan(best, [count] * streams, asks=asked > 0)
 
     def _likeliest(self, chunks: Items[Chunk], spare: int, kv_tokens: int) -> _Plan:
@@ -194,7 +203,7 @@ class Speculation:
             return {}
 
     def _give_up(self, error: EngineError) -> None:
-        log.warning("the draft model is not asked any more: %s", error)
+        logger.warning("the draft model is not asked any more: %s", error)
         self._draft_model = None
 
 

@@ -48,4 +48,4 @@ def speculation(request: m.Load, context: Context, cost_model: CostModel, draft:
         found = calibrate(draft, request.threads)
         costs = CostModel(found.stairs, found.few, found.many)
         draft_model = DraftModel(draft, costs, context.vocabulary.size)
-    return Speculation(cost_model, streams=not request.kv_unified, draft_model=draft_model)
+    return Speculation(cost_model, context.n_ctx, streams=not request.kv_unified, draft_model=draft_model)

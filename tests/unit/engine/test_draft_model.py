@@ -56,7 +56,9 @@ class House:
         self.context = ScriptedContext(babble, parallel=parallel, capacity=64, outputs=40)
         self.draft = ScriptedContext(follow or babble, n_ctx=draft_ctx, parallel=parallel, outputs=parallel)
         draft_model = DraftModel(self.draft, Steady(costs), SIZE) if follow else None
-        drafter = Speculation(cost_model, streams=streams, draft_model=draft_model) if follow else None
+        drafter = (
+            Speculation(cost_model, self.context.n_ctx, streams=streams, draft_model=draft_model) if follow else None
+        )
         self.engine = Engine(
             self.context, budget=64, outputs=40, drafter=drafter, cost_model=cost_model, streams=streams
         )

@@ -24,6 +24,7 @@ STAIRS = [(1, 1.0), (2, 1.9), (3, 2.0), (4, 2.0), (5, 2.8), (8, 3.4), (16, 5.5),
 LINE = [(1, 1.0), (64, 64.0)]
 FREE = [(1, 1.0), (64, 1.1)]
 
+N_CTX = 4096
 PROMPT = "Say again: one two three four five six seven. "
 COPY = "one two three four five six seven." * 5
 
@@ -47,7 +48,7 @@ def lengths(
     stairs: list[tuple[int, float]], chunks: list[Chunk], spare: int = 60, *, streams: bool = False
 ) -> list[int]:
     """How many tokens are guessed of each."""
-    return [len(chunk.draft) for chunk in Speculation(CostModel(stairs), streams=streams).draft(chunks, spare)]
+    return [len(chunk.draft) for chunk in Speculation(CostModel(stairs), N_CTX, streams=streams).draft(chunks, spare)]
 
 
 def test_nothing_is_guessed_where_every_row_costs_as_much_as_a_step() -> None:
@@ -110,6 +111,24 @@ def test_no_more_than_what_is_spare(spare: int) -> None:
 @pytest.mark.parametrize(("max_tokens", "length"), [(61, 0), (64, 3), (100, MOST)])
 def test_no_more_than_may_still_be_said(max_tokens: int, length: int) -> None:
     assert lengths(FREE, [sure(max_tokens=max_tokens)]) == [length]
+    assert lengths(FREE, [sure(max_tokens=max_tokens)], streams=True) == [length]
+
+
+def test_neighbour_that_is_about_to_end_keeps_nobody_from_guessing() -> None:
+    assert lengths(FREE, [sure(0, max_tokens=61), sure(1), sure(2)], streams=True) == [MOST] * 3
+
+
+def test_neighbour_at_the_end_of_the_context_gets_no_more_rows_than_fit() -> None:
+    chunks = [sure(0), sure(1)]
+    speculation = Speculation(CostModel(FREE), chunks[0].start + 4)
+    assert [len(chunk.draft) for chunk in speculation.draft(chunks, 60)] == [3, 3]
+
+
+def test_what_one_gains_is_no_reason_to_slow_many() -> None:
+    stairs = [(1, 1.0), (16, 1.6), (32, 2.2), (256, 9.0)]
+    company = [sure(), *(decoding("abcdefgh", slot=slot, said="j") for slot in range(1, 16))]
+    assert lengths(stairs, company, 240, streams=True) == [0] * 16
+    assert lengths(stairs, [sure(slot) for slot in range(16)], 240, streams=True) == [MOST] * 16
 
 
 def test_prompts_get_no_drafts() -> None:
@@ -119,7 +138,7 @@ def test_prompts_get_no_drafts() -> None:
 
 def test_long_prompt_is_indexed_in_parts() -> None:
     chunk = decoding("la " * 3000, said="la")
-    speculation = Speculation(CostModel(FREE))
+    speculation = Speculation(CostModel(FREE), N_CTX)
     known = [0]
     while known[-1] < 9000:
         speculation.draft([chunk], 9)
@@ -132,7 +151,7 @@ def ask(prompt: str, reply: str, stairs: list[tuple[int, float]], prediction: st
     """The text, the steps it took, and the counts."""
     context = ScriptedContext(replies({prompt: reply}))
     cost_model = CostModel(stairs)
-    engine = Engine(context, budget=64, drafter=Speculation(cost_model), cost_model=cost_model)
+    engine = Engine(context, budget=64, drafter=Speculation(cost_model, context.n_ctx), cost_model=cost_model)
     sampler, detokenizer = Greedy(), Detokenizer()
     sequence = Sequence(1, list(prompt.encode()), max_tokens=200, sampler=sampler, detokenizer=detokenizer)
     sequence.prediction = list(prediction.encode())
@@ -176,7 +195,7 @@ def test_text_is_the_same_with_lookups(
     for drafts in (False, True):
         context = ScriptedContext(follow, parallel=3, outputs=20)
         cost_model = CostModel(stairs)
-        drafter = Speculation(cost_model, streams=streams) if drafts else None
+        drafter = Speculation(cost_model, context.n_ctx, streams=streams) if drafts else None
         engine = Engine(context, budget=64, outputs=20, drafter=drafter, cost_model=cost_model, streams=streams)
         for id, prompt in enumerate(prompts):
             sampler, detokenizer = Greedy(), Detokenizer(["aaab"])
@@ -209,7 +228,7 @@ def idle(speculation: Speculation, steps: int = 1, off: float = 1.0) -> None:
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_guesses_end_where_their_rows_turn_out_to_be_dear(streams: bool) -> None:
-    speculation = Speculation(CostModel(STAIRS), streams=streams)
+    speculation = Speculation(CostModel(STAIRS), N_CTX, streams=streams)
     idle(speculation)
     counts = tried(speculation, off=5.0, steps=100)
     assert counts[0] == MOST
@@ -217,7 +236,7 @@ def test_guesses_end_where_their_rows_turn_out_to_be_dear(streams: bool) -> None
 
 
 def test_guesses_are_tried_again_after_a_while() -> None:
-    speculation = Speculation(CostModel(STAIRS))
+    speculation = Speculation(CostModel(STAIRS), N_CTX)
     idle(speculation)
     tried(speculation, off=5.0, steps=10)
     idle(speculation, 600)
@@ -225,13 +244,13 @@ def test_guesses_are_tried_again_after_a_while() -> None:
 
 
 def test_machine_that_is_slower_for_all_changes_nothing() -> None:
-    speculation = Speculation(CostModel(STAIRS))
+    speculation = Speculation(CostModel(STAIRS), N_CTX)
     idle(speculation, 20, off=4.0)
     assert tried(speculation, off=4.0, steps=20) == [MOST] * 20
 
 
 def test_sure_guesses_are_tried_where_measured_costs_speak_against_them() -> None:
-    speculation = Speculation(CostModel([(1, 1.0), (2, 40.0), (64, 99.0)]))
+    speculation = Speculation(CostModel([(1, 1.0), (2, 40.0), (64, 99.0)]), N_CTX)
     counts = tried(speculation, off=1.0, steps=600)
     assert counts.count(3) == sum(map(bool, counts)) == 8
     assert not any(counts[:256])

@@ -62,7 +62,7 @@ def test_model_is_its_own_draft(tmp_path: Path, unified: bool) -> None:
     plain, _ = write(Engine(context(model, unified=unified), budget=64, streams=not unified), model)
     cost_model = Steady(STAIRS)
     draft_model = DraftModel(context(model, unified=unified), Steady(CHEAP), model.vocabulary.size)
-    drafter = Speculation(cost_model, streams=not unified, draft_model=draft_model)
+    drafter = Speculation(cost_model, 256, streams=not unified, draft_model=draft_model)
     engine = Engine(
         context(model, unified=unified),
         budget=64,
