@@ -55,6 +55,11 @@ class Report:
     machine: Machine
 
     @property
+    def threads(self) -> str:
+        """How many compute."""
+        return "1 thread" if self.setup.threads == 1 else f"{self.setup.threads} threads"
+
+    @property
     def is_disturbed(self) -> bool:
         """Whether the figures would be higher on a quiet machine."""
         return self.others > BUSY * self.machine.cores
@@ -109,7 +114,7 @@ def command(
     report = _measure(launch, header, machine, (counts, depths, prompt), seconds)
     if plot is not None:
         limit = None if report.bandwidth is None else report.bandwidth / report.weights
-        drawing.plot(f"{report.title}, {report.setup.threads} threads", report.rows, limit, plot)
+        drawing.plot(f"{report.title}, {report.threads}", report.rows, limit, plot)
     if as_json:
         typer.echo(json.dumps(_as_json(report), indent=2))
         return
@@ -159,7 +164,7 @@ def _measure(
     rows = [Row(structs.replace(alone, n_ctx=prompt), Prompt(prompt))]
     rows += [Row(together, Decode(count, steps)) for count in counts]
     rows += [Row(alone, Decode(1, steps, depth)) for depth in depths]
-    bandwidth = None if plan.gpu_layers else memory_bandwidth(machine)
+    bandwidth = None if plan.gpu_layers else memory_bandwidth(machine, again=True)
     with Bencher(opening(launch.load)) as bencher:
         neighbours, before = Neighbours(), cpu_seconds(None)
         single = bench(bencher.measure, rows, seconds)
@@ -184,7 +189,7 @@ def _show(report: Report) -> None:
     layout = "unified" if setup.kv_unified else "streams"
     lines = [
         f"model    {report.title}: a step reads {report.weights / 1e6:.0f} MB of weights",
-        f"setup    {setup.threads} threads, {setup.single_row_threads} for a single row; batch {setup.batch_size},"
+        f"setup    {report.threads}, {setup.single_row_threads} for a single row; batch {setup.batch_size},"
         f" ubatch {setup.ubatch_size}; KV {setup.kv_type}, {layout}; flash attention {setup.flash_attn}",
         f"machine  {report.machine.cores} cores of {report.machine.cpu.name}"
         + (f", memory read at {report.bandwidth / GB:.0f} GB/s" if report.bandwidth else ""),

@@ -76,10 +76,9 @@ def bench(
     The first look, which warms up too, tells how much work fits; rounds take turns, so that a machine that grows slower
     does so for all rows alike.
     """
-    start = clock()
     pilots = [_pilot(row.work) for row in rows]
     looks = [measure(row.setup, (pilot,)) for row, pilot in zip(rows, pilots, strict=True)]
-    each = seconds / _AIM / len(rows)
+    each, start = seconds / _AIM / len(rows), clock()
     for row, pilot, look in zip(rows, pilots, looks, strict=True):
         row.work = sized(row.work, pilot, look.seconds[0], each)
     for round in range(MOST_ROUNDS):

@@ -66,7 +66,7 @@ def _figure(title: str, rows: Sequence[Row], limit: float | None) -> Figure:
     if limit is not None:
         axes.axhline(limit, color=_DIM, linewidth=0.8, linestyle="--")
         words = f"{readable(limit)}: what reading the weights allows one sequence"
-        axes.text(counts[-1], limit, words, color=_DIM, ha="right", va="bottom")
+        axes.text(1.1 * counts[0], limit, words, color=_DIM, va="bottom")
     axes.set_xscale("log", base=2)
     axes.set_xticks(counts, [str(count) for count in counts])
     axes.minorticks_off()

@@ -37,6 +37,16 @@ def test_best_of_the_first_calls_counts_and_later_ones_do_not_measure(tmp_path: 
     assert [file.name for file in cache.parent.iterdir()] == ["bandwidth.json"]
 
 
+def test_figure_that_matters_is_measured_again_and_only_grows(tmp_path: Path, figures: list[float]) -> None:
+    cache = tmp_path / "bandwidth.json"
+    for _ in range(5):
+        memory_bandwidth(MACHINE, cache)
+    figures[:] = [9e9, 1e9]
+    assert memory_bandwidth(MACHINE, cache, again=True) == 9e9
+    assert [memory_bandwidth(MACHINE, cache, again=True) for _ in range(9)] == [9e9] * 9
+    assert [len(found) for found in msgspec.json.decode(cache.read_bytes()).values()] == [5]
+
+
 def test_machines_do_not_share_a_figure(tmp_path: Path, figures: list[float]) -> None:
     cache = tmp_path / "bandwidth.json"
     assert memory_bandwidth(MACHINE, cache) == 3e9
