@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from localchat.api.errors import TABLE
 from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
 from localchat.api.schemas.completions import CompletionRequest
+from localchat.api.schemas.embeddings import EmbeddingRequest
 from localchat.api.schemas.policy import Body, Ours, Refused, policy_of
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
@@ -133,6 +134,7 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "chat": ("api.md", lambda: fields(ChatRequest)),
     "messages": ("api.md", lambda: fields(SystemTurn, UserTurn, AssistantTurn, ToolTurn)),
     "completions": ("api.md", lambda: fields(CompletionRequest)),
+    "embeddings": ("api.md", lambda: fields(EmbeddingRequest)),
     "stream_options": ("api.md", lambda: fields(StreamOptions)),
     "tokenize": ("api.md", lambda: fields(TokenizeRequest)),
     "detokenize": ("api.md", lambda: fields(DetokenizeRequest)),

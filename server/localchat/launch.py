@@ -11,7 +11,7 @@ from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
 from localchat.draft import beside, find_draft, load_draft
-from localchat.errors import ConfigError, DoesNotFit, UnsupportedModel
+from localchat.errors import ConfigError, DoesNotFit
 from localchat.fit import choose, keep
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
@@ -72,12 +72,7 @@ def prepare(
     choice, reason = kept or choose(candidates, machine, settings)
     path = fetch(choice, settings.models_dir, progress)
     header = read_header(path)
-    if header.is_encoder_only:  # llama.cpp would decode it, and hand out logits that nothing has computed
-        raise UnsupportedModel(
-            f"{choice.spec.id} cannot run: it is an encoder ({header.architecture}), which writes no text",
-            param="model",
-        )
-    draft = find_draft(header, machine, settings, registry, progress)
+    draft = None if header.is_embedder else find_draft(header, machine, settings, registry, progress)
     room = draft.reserve(machine, settings) if draft else machine
     plan, settings, tuned = _plan(header, room, _sizes(settings, header))
     draft_plan = draft.plan(plan, machine, settings) if draft else None
@@ -100,6 +95,7 @@ def prepare(
             plan,
             settings,
             adds_bos=_adds_bos(registry, choice),
+            embeds=header.is_embedder,
             draft=load_draft(draft.path, draft_plan) if draft and draft_plan else None,
         ),
         fingerprint=_fingerprint(choice, path),
@@ -110,7 +106,13 @@ def prepare(
 
 
 def load_request(
-    path: Path, plan: LoadPlan, settings: Settings, *, adds_bos: bool | None = None, draft: LoadDraft | None = None
+    path: Path,
+    plan: LoadPlan,
+    settings: Settings,
+    *,
+    adds_bos: bool | None = None,
+    draft: LoadDraft | None = None,
+    embeds: bool = False,
 ) -> Load:
     """What a worker is told to load."""
     return Load(
@@ -132,6 +134,7 @@ def load_request(
         prefix_cache=plan.prefix_cache,
         speculate=settings.speculate != "off",
         draft=draft,
+        embeds=embeds,
         max_step_ms=settings.max_step_ms,
         adapt_threads=settings.adapt_threads,
     )

@@ -14,12 +14,12 @@ from localchat import __version__
 from localchat.api import errors
 from localchat.api.guard import Guard
 from localchat.api.keys import Keys
-from localchat.api.routes import chat, completions, health, models, tokens
+from localchat.api.routes import chat, completions, embeddings, health, models, tokens
 from localchat.api.streaming import CLIENT_GONE, ClientLeft
 from localchat.pool import ModelPool
 from localchat.settings import Settings
 
-ROUTERS = (chat.router, completions.router, models.router, tokens.router, health.router)
+ROUTERS = (chat.router, completions.router, embeddings.router, models.router, tokens.router, health.router)
 
 
 def create_app(pool: ModelPool, settings: Settings) -> FastAPI:

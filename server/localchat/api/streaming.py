@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -17,6 +17,8 @@ from localchat.api.errors import describe
 from localchat.errors import LocalchatError
 from localchat.outputs import Delta
 from localchat.worker.client import Generation
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -89,17 +91,25 @@ async def _frames(generation: Generation, stream: Stream) -> AsyncIterator[bytes
 
 async def plain(request: Request, generation: Generation, fold: Fold, headers: Mapping[str, str]) -> Response:
     """The whole reply at once; nothing, and no more tokens, once the client has left."""
-    work = asyncio.ensure_future(_gather(generation, fold))
+    try:
+        reply = await while_connected(request, _gather(generation, fold))
+        return Response(to_json(reply), headers=dict(headers), media_type="application/json")
+    finally:
+        generation.close()
+
+
+async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
+    """What comes of the work, which is cancelled when the client leaves. Raises ClientLeft then."""
+    task = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(disconnected(request))
     try:
-        await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not work.done():
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
             raise ClientLeft
-        return Response(to_json(work.result()), headers=dict(headers), media_type="application/json")
+        return task.result()
     finally:
-        work.cancel()
+        task.cancel()
         gone.cancel()
-        generation.close()
 
 
 async def _gather(generation: Generation, fold: Fold) -> dict[str, Any]:

@@ -57,12 +57,25 @@ class ChatModel:
         self.fingerprint = fingerprint
         self._manner = manner
 
+    def check_writes(self) -> None:
+        """Raise InvalidRequest for a model that makes vectors instead of text."""
+        if self.worker.info.embedding_width:
+            raise InvalidRequest(f"{self.id} makes embeddings and writes no text: use /v1/embeddings", param="model")
+
+    def check_embeds(self) -> None:
+        """Raise InvalidRequest for a model that writes text."""
+        if not self.worker.info.embedding_width:
+            raise InvalidRequest(
+                f"{self.id} writes text and makes no embeddings: name a model that is made for them", param="model"
+            )
+
     def sampling(self, given: dict[str, Any]) -> SamplingParams:
         """The model's recommended settings, under those that the request gives. Raises InvalidRequest."""
         return SamplingParams(**(self._manner.defaults | given))
 
     def render(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
         """The prompt for a conversation. Raises InvalidRequest for a model without a template."""
+        self.check_writes()
         if self._manner.template is None:
             lacks = "is a base model, not trained to chat" if self._manner.is_base else "has no chat template"
             raise InvalidRequest(
@@ -93,6 +106,7 @@ class ChatModel:
 
     def complete(self, prompts: Sequence[str | list[int]], params: SamplingParams, options: Options) -> Generation:
         """Start continuing prompts, `n` times each: the sequences are those of the first prompt, then the next."""
+        self.check_writes()
         return self._start(prompts, params, options, param="prompt")
 
     def _start(

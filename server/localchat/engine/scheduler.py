@@ -80,7 +80,7 @@ class Scheduler:
         self._spare_outputs = budget if outputs is None else outputs - cache.count
         assert self._spare_outputs >= 0, f"{outputs} rows of logits cannot serve {cache.count} slots"
         self._outputs_left = self._rows_left = 0
-        self.waiting = Line()
+        self.waiting: Line[Sequence] = Line()
         self.running: list[Sequence] = []
 
     @property

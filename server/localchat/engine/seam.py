@@ -84,6 +84,16 @@ class Encoder(Protocol):
         """Begin to read a source for empty sequences; `then` is called from another thread, with what went wrong."""
 
 
+class Embedder(Protocol):
+    """A model that makes vectors: of at most `texts` texts in a pass, `capacity` tokens together."""
+
+    texts: int
+    capacity: int
+
+    def embed_many(self, texts: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+        """(texts, width): the vectors of texts. Raises EngineError."""
+
+
 class Matcher(Protocol):
     """How far the text of one sequence has come through its grammar."""
 

@@ -17,6 +17,8 @@ MAX_LAYERS = 512
 
 _LAYER = re.compile(r"(?:^|\.)blk\.(\d{1,4})\.")
 _RECURRENT = frozenset({"mamba", "mamba2", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"})
+_POOLING = (1, 2, 3)
+"""`enum llama_pooling_type`: mean, CLS, last."""
 _ENCODERS = frozenset(
     {
         *("bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "eurobert"),
@@ -198,6 +200,11 @@ class GgufHeader:
     def is_encoder_only(self) -> bool:
         """Whether it makes embeddings and writes nothing; such a model keeps no KV cache."""
         return self.architecture in _ENCODERS
+
+    @property
+    def is_embedder(self) -> bool:
+        """Whether it is made for embeddings: it only encodes, or says how one vector is made of a text's many."""
+        return self.is_encoder_only or self.hparam("pooling_type") in _POOLING
 
     @property
     def is_recurrent(self) -> bool:

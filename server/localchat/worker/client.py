@@ -14,10 +14,11 @@ import msgspec
 import psutil
 
 from localchat.errors import EngineError, LocalchatError, ModelLoadFailed, WorkerDied
+from localchat.lane import Lane
 from localchat.outputs import Delta
 from localchat.worker import messages as m
 
-_Answer = TypeVar("_Answer", m.Tokens, m.Text, m.UsageReport)
+_Answer = TypeVar("_Answer", m.Tokens, m.Text, m.Vectors, m.UsageReport)
 _COMMAND = (sys.executable, "-m", "localchat.worker.process")
 _LOG_LINES = 40
 
@@ -184,6 +185,12 @@ class WorkerClient(asyncio.SubprocessProtocol):
         """The text of token ids. Raises InvalidRequest for an id outside the vocabulary."""
         return (await self._call(m.Text, lambda call: m.Detokenize(call, tokens))).text
 
+    async def embed(
+        self, texts: list[str | list[int]], *, param: str = "input", lane: Lane = Lane.INTERACTIVE, key: str = ""
+    ) -> m.Vectors:
+        """The vectors of texts. Raises InvalidRequest, ContextLengthExceeded, QueueFull, EngineError."""
+        return await self._call(m.Vectors, lambda call: m.Embed(call, texts, param, lane, key))
+
     async def usage(self) -> m.UsageReport:
         """What is in use in the engine."""
         return await self._call(m.UsageReport, m.GetUsage)
@@ -287,13 +294,18 @@ class WorkerClient(asyncio.SubprocessProtocol):
         call = next(self._ids)
         self._calls[call] = asyncio.get_running_loop().create_future()
         self._send(request(call))
-        reply = await self._calls[call]
+        try:
+            reply = await self._calls[call]
+        except asyncio.CancelledError:
+            self._abort({call})
+            raise
         assert isinstance(reply, answer)
         return reply
 
     def _abort(self, sequences: set[int]) -> None:
         for sequence in sequences:
             self._generations.pop(sequence, None)
+            self._calls.pop(sequence, None)
         if self.is_alive:
             self._send(m.Abort(list(sequences)))
         self._tell_if_idle()

@@ -6,7 +6,7 @@ import functools
 import os
 import queue
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 
 from localchat.engine.detokenizer import Detokenizer
@@ -18,6 +18,7 @@ from localchat.llama.context import Context
 from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.grammar import Grammars
 from localchat.llama.sampler import Sampler
+from localchat.llama.vocabulary import Vocabulary
 from localchat.worker import messages as m
 
 Inbox = queue.SimpleQueue[Job | None]
@@ -39,34 +40,32 @@ class Output:
                 data = data[os.write(self._fd, data) :]
 
 
+def read(batches: Iterable[Items[m.Request]], handle: Callable[[m.Request], Job | None], inbox: Inbox) -> None:
+    """Handle messages until there are no more, and then end the engine's thread, whatever happens.
+
+    What came together is passed on together, so that the choices of one request can share the reading of a source.
+    """
+    try:
+        for batch in batches:
+            jobs = [job for message in batch if (job := handle(message))]
+            if jobs:
+                inbox.put(functools.partial(_do, jobs))
+            if any(isinstance(message, m.Shutdown) for message in batch):
+                return
+    finally:
+        inbox.put(None)
+
+
 class Intake:
     """Turns messages into jobs for the engine's thread."""
 
-    def __init__(
-        self, engine: Engine, context: Context | EncoderDecoder, inbox: Inbox, output: Output, queue_size: int
-    ) -> None:
+    def __init__(self, engine: Engine, context: Context | EncoderDecoder, output: Output, queue_size: int) -> None:
         self._engine = engine
         self._vocabulary = context.vocabulary
         self._grammars = Grammars(context.vocabulary)
         self._start_token = context.model.start_token if isinstance(context, EncoderDecoder) else None
-        self._inbox = inbox
         self._output = output
         self._most = queue_size + context.parallel
-
-    def read(self, batches: Iterable[Items[m.Request]]) -> None:
-        """The intake thread: handle messages until there are no more. Ends the process however it ends itself.
-
-        What came together is passed on together, so that the choices of one request can share the reading of a source.
-        """
-        try:
-            for batch in batches:
-                jobs = [job for message in batch if (job := self.handle(message))]
-                if jobs:
-                    self._inbox.put(functools.partial(_do, jobs))
-                if any(isinstance(message, m.Shutdown) for message in batch):
-                    return
-        finally:
-            self._inbox.put(None)
 
     def handle(self, message: m.Request) -> Job | None:
         """Answer a message, or say what the engine's thread is to do; an error becomes a reply."""
@@ -80,13 +79,15 @@ class Intake:
                     tokens = self._tokenize(message.text, add_special=message.add_bos, parse=message.parse_special)
                     self._output.send(m.Tokens(message.call, tokens))
                 case m.Detokenize():
-                    self._detokenize(message)
+                    self._output.send(m.Text(message.call, spell(self._vocabulary, message.tokens)))
                 case m.GetUsage():
                     return functools.partial(self._report, message.call)
+                case m.Embed():
+                    raise InvalidRequest("this model writes text and makes no embeddings", param="model")
                 case m.Load():
                     raise AssertionError("the model is loaded already")
         except LocalchatError as error:
-            assert isinstance(message, m.Submit | m.Tokenize | m.Detokenize)
+            assert isinstance(message, m.Submit | m.Tokenize | m.Detokenize | m.Embed)
             id = message.sequence if isinstance(message, m.Submit) else message.call
             self._output.send(m.Failed.of(id, error))
         return None
@@ -181,11 +182,6 @@ class Intake:
         for sequence in sequences:
             self._engine.abort(sequence)
 
-    def _detokenize(self, message: m.Detokenize) -> None:
-        self._vocabulary.check(message.tokens, "tokens")
-        pieces = b"".join(self._vocabulary.piece(token, special=True) for token in message.tokens)
-        self._output.send(m.Text(message.call, pieces.decode("utf-8", "replace")))
-
     def _report(self, call: int) -> None:
         usage = self._engine.usage()
         self._output.send(
@@ -199,6 +195,12 @@ class Intake:
                 usage.accepted,
             )
         )
+
+
+def spell(vocabulary: Vocabulary, tokens: list[int]) -> str:
+    """The text of token ids, control tokens spelled out. Raises InvalidRequest for an id outside the vocabulary."""
+    vocabulary.check(tokens, "tokens")
+    return b"".join(vocabulary.piece(token, special=True) for token in tokens).decode("utf-8", "replace")
 
 
 def _do(jobs: Iterable[Job]) -> None:

@@ -51,6 +51,8 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     adapt_threads: bool = True
     speculate: bool = True
     draft: LoadDraft | None = None
+    embeds: bool = False
+    """Whether it makes vectors instead of text."""
 
 
 class Submit(msgspec.Struct, tag=True, frozen=True):
@@ -102,6 +104,17 @@ class Detokenize(msgspec.Struct, tag=True, frozen=True):
     tokens: list[int]
 
 
+class Embed(msgspec.Struct, tag=True, frozen=True):
+    """Ask for the vectors of texts; token ids are taken as they are."""
+
+    call: int
+    texts: list[str | list[int]]
+    param: str = "input"
+    """The request's field that errors name."""
+    lane: Lane = Lane.INTERACTIVE
+    key: str = ""
+
+
 class GetUsage(msgspec.Struct, tag=True, frozen=True):
     """Ask what is in use."""
 
@@ -128,6 +141,8 @@ class Loaded(msgspec.Struct, tag=True, frozen=True):
     single_row_threads: int = 1
     is_encoder_decoder: bool = False
     """Whether prompts go into an encoder, and are not what the answer continues."""
+    embedding_width: int = 0
+    """Numbers in a vector, of a model that makes them; it writes no text."""
 
 
 class Accepted(msgspec.Struct, tag=True, frozen=True):
@@ -175,6 +190,14 @@ class Text(msgspec.Struct, tag=True, frozen=True):
     text: str
 
 
+class Vectors(msgspec.Struct, tag=True, frozen=True):
+    """Answer to Embed: (texts, width) in float32 as bytes, row by row, each of length 1; and tokens of each text."""
+
+    id: int
+    vectors: bytes
+    tokens: list[int]
+
+
 class UsageReport(msgspec.Struct, tag=True, frozen=True):
     """Answer to GetUsage."""
 
@@ -188,8 +211,8 @@ class UsageReport(msgspec.Struct, tag=True, frozen=True):
     accepted: int = 0
 
 
-Request = Load | Submit | Abort | Tokenize | Detokenize | GetUsage | Shutdown
-Reply = Loaded | Accepted | Failed | Step | Tokens | Text | UsageReport
+Request = Load | Submit | Abort | Tokenize | Detokenize | Embed | GetUsage | Shutdown
+Reply = Loaded | Accepted | Failed | Step | Tokens | Text | Vectors | UsageReport
 
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode

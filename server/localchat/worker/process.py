@@ -7,6 +7,7 @@ An encoder-decoder has a third thread, on which its encoder reads sources.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import queue
@@ -18,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localchat.engine.cost_model import CostModel
+from localchat.engine.embedding import EmbeddingEngine
 from localchat.engine.engine import Engine, Job
 from localchat.engine.pace import Pace
 from localchat.errors import LocalchatError
@@ -28,7 +30,8 @@ from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.model import Model
 from localchat.worker import messages as m
 from localchat.worker.draft import load_draft, speculation
-from localchat.worker.intake import Inbox, Intake, Output
+from localchat.worker.embedding import EmbeddingIntake, load_embedder, run_embedding
+from localchat.worker.intake import Inbox, Intake, Output, read
 
 
 def run_engine(engine: Engine, inbox: Inbox, output: Output) -> None:
@@ -62,11 +65,17 @@ class Parts:
     draft: Context | None = None
 
 
-def load(request: m.Load) -> tuple[Parts, m.Loaded]:
-    """Load the model and make its context. Raises ModelLoadFailed."""
+def load_model(request: m.Load) -> Model:
+    """The weights. Raises ModelLoadFailed."""
     model = Model(Path(request.path), gpu_layers=request.gpu_layers, mmap=request.mmap)
     if request.add_bos is not None:
         model.vocabulary.adds_bos = request.add_bos
+    return model
+
+
+def load(request: m.Load) -> tuple[Parts, m.Loaded]:
+    """Load the model and make its context. Raises ModelLoadFailed."""
+    model = load_model(request)
     params = ContextParams(
         n_ctx=request.n_ctx,
         parallel=request.parallel,
@@ -153,18 +162,27 @@ def main() -> None:
     request, *others = next(batches, [None])
     if not isinstance(request, m.Load):
         return
+    inbox: Inbox = queue.SimpleQueue()
+    run: Callable[[], None]
+    handle: Callable[[m.Request], Job | None]
     try:
-        parts, info = load(request)
+        if request.embeds:
+            embedder, info = load_embedder(load_model(request), request)
+            vectors = EmbeddingEngine(embedder)
+            handle = EmbeddingIntake(vectors, embedder, output, request.queue_size).handle
+            run = functools.partial(run_embedding, vectors, inbox, output)
+        else:
+            parts, info = load(request)
+            engine = start(request, parts, inbox.put)
+            handle = Intake(engine, parts.context, output, request.queue_size).handle
+            run = functools.partial(run_engine, engine, inbox, output)
     except LocalchatError as error:
         output.send(m.Failed.of(0, error))
         sys.exit(1)
-    inbox: Inbox = queue.SimpleQueue()
-    engine = start(request, parts, inbox.put)
-    intake = Intake(engine, parts.context, inbox, output, request.queue_size)
     coming = itertools.chain([others], batches)
-    threading.Thread(target=intake.read, args=(coming,), name="intake", daemon=True).start()
+    threading.Thread(target=read, args=(coming, handle, inbox), name="intake", daemon=True).start()
     output.send(info)
-    run_engine(engine, inbox, output)
+    run()
     os._exit(0)  # the memory goes back faster than by freeing it piece by piece
 
 

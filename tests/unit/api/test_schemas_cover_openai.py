@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from openai.types import EmbeddingCreateParams
 from openai.types import completion_create_params as text_params
 from openai.types import model as openai_model
 from openai.types.chat import (
@@ -19,6 +20,7 @@ from openai.types.chat import completion_create_params as chat_params
 
 from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
 from localchat.api.schemas.completions import CompletionRequest
+from localchat.api.schemas.embeddings import EmbeddingRequest
 from localchat.api.schemas.policy import Body, Ours, policy_of
 from localchat.api.schemas.replies import ModelCard
 from localchat.api.schemas.sampling import StreamOptions
@@ -27,6 +29,7 @@ from localchat.sampling_params import SamplingParams
 PAIRS: list[tuple[type[Body], list[Any]]] = [
     (ChatRequest, [chat_params.CompletionCreateParamsNonStreaming, chat_params.CompletionCreateParamsStreaming]),
     (CompletionRequest, [text_params.CompletionCreateParamsNonStreaming, text_params.CompletionCreateParamsStreaming]),
+    (EmbeddingRequest, [EmbeddingCreateParams]),
     (StreamOptions, [ChatCompletionStreamOptionsParam]),
     (SystemTurn, [ChatCompletionSystemMessageParam, ChatCompletionDeveloperMessageParam]),
     (UserTurn, [ChatCompletionUserMessageParam]),
@@ -53,7 +56,9 @@ def test_fields_that_openai_lacks_are_marked_as_ours(ours: type[Body], theirs: l
     assert marked == set(ours.model_fields) - fields_of(theirs)
 
 
-@pytest.mark.parametrize("ours", [ChatRequest, CompletionRequest, StreamOptions], ids=lambda ours: ours.__name__)
+@pytest.mark.parametrize(
+    "ours", [ChatRequest, CompletionRequest, EmbeddingRequest, StreamOptions], ids=lambda ours: ours.__name__
+)
 def test_what_happens_to_a_field_is_written_down(ours: type[Body]) -> None:
     for name, field in ours.model_fields.items():
         policy, reason = policy_of(field)

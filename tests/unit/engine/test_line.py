@@ -33,14 +33,14 @@ def make(key: str = "", length: int = 10, lane: Lane = Lane.INTERACTIVE) -> Sequ
     )
 
 
-def line_of(sequences: Items[Sequence]) -> Line:
-    line = Line()
+def line_of(sequences: Items[Sequence]) -> Line[Sequence]:
+    line: Line[Sequence] = Line()
     for sequence in sequences:
         line.add(sequence)
     return line
 
 
-def take_all(line: Line) -> list[Sequence]:
+def take_all(line: Line[Sequence]) -> list[Sequence]:
     """Everybody, in the order in which a scheduler with room for all would take them."""
     taken = []
     for lane in Lane:

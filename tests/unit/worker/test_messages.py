@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localchat.errors import BY_NAME, ContextLengthExceeded, EngineError, LocalchatError
+from localchat.lane import Lane
 from localchat.outputs import Alternative, Delta, Finish, TokenLogprob
 from localchat.sampling_params import SamplingParams
 from localchat.worker import messages as m
@@ -58,6 +59,7 @@ REQUESTS: list[m.Request] = [
     m.Abort([1, 2, 3]),
     m.Tokenize(4, "", True, False),
     m.Detokenize(5, []),
+    m.Embed(6, ["text", [1, 2]], "input", Lane.BACKGROUND, "key"),
     m.GetUsage(6),
     m.Shutdown(),
 ]
@@ -69,6 +71,7 @@ REPLIES: list[m.Reply] = [
     m.Step([Delta(1, "a"), Delta(2, "é", []), Delta(3, "", [LOGPROB, TokenLogprob(1, b"", None, [])], FINISH)]),
     m.Tokens(5, [1, 2]),
     m.Text(6, "\ufffd"),
+    m.Vectors(7, b"\x00\x00\x80\x3f", [3]),
     m.UsageReport(7, 1, 2, 3, 4),
 ]
 
