@@ -9,7 +9,7 @@ import pytest
 
 from localchat.cli.prepare import describe
 from localchat.draft import find_draft
-from localchat.errors import ConfigError, DoesNotFit, LicenseForbids, UnsupportedModel
+from localchat.errors import ConfigError, DoesNotFit, LicenseForbids
 from localchat.hardware import Machine, probe, read_header
 from localchat.hardware.plan import ram_budget
 from localchat.hub.progress import SilentProgress
@@ -19,10 +19,11 @@ from localchat.settings import load_settings
 from tiny_models import build
 
 
-def test_an_encoder_writes_no_text_and_is_refused(tmp_path: Path) -> None:
-    path = build(tmp_path / "encoder.gguf", "bert")
-    with pytest.raises(UnsupportedModel, match=r"encoder cannot run: it is an encoder \(bert\), which writes no text"):
-        prepare(str(path), load_settings(), load_registry(), probe(), SilentProgress())
+@pytest.mark.parametrize(("architecture", "embeds"), [("bert", True), ("llama", False)])
+def test_an_encoder_makes_vectors(tmp_path: Path, architecture: str, embeds: bool) -> None:
+    path = build(tmp_path / "model.gguf", architecture)
+    launch = prepare(str(path), load_settings(), load_registry(), probe(), SilentProgress())
+    assert launch.load.embeds is embeds
 
 
 @pytest.mark.parametrize("architecture", ["llama", "mamba", "t5"])

@@ -139,7 +139,7 @@ class Openness(_Entry):
     tuning_weights: Literal["yes", "partly", "no"]
 
 
-Kind = Literal["chat", "instruct", "base", "code", "reward"]
+Kind = Literal["chat", "instruct", "base", "code", "reward", "embedding"]
 
 FROM_FILE = "gguf"
 """The template that comes with the weights, where an entry names no family."""
