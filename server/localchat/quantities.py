@@ -40,7 +40,14 @@ def parse_size(value: Any) -> int:
     return size
 
 
+def parse_room(value: Any) -> int:
+    """As `parse_size`; 0 is no room at all. Raises ValueError."""
+    return 0 if str(value).strip() == "0" else parse_size(value)
+
+
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds."""
 Size = Annotated[int, BeforeValidator(parse_size)]
 """Bytes."""
+Room = Annotated[int, BeforeValidator(parse_room)]
+"""Bytes, or 0 for none."""

@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from localchat.errors import ConfigError
-from localchat.quantities import Duration, Size
+from localchat.quantities import Duration, Room, Size
 
 Auto = Literal["auto"]
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -85,9 +85,9 @@ class Settings(BaseSettings):
     )
     kv_type: KvType = Field("f16", description="Type of the KV cache.")
     kv_unified: bool = Field(False, description="One KV buffer for all sequences instead of one for each.")
-    prefix_cache: Auto | Size = Field(
+    prefix_cache: Auto | Room = Field(
         "auto",
-        description="Most RAM for prefixes that lost their slot; auto is 1/16 of what is left, at most 512M.",
+        description="Most RAM for prefixes that lost their slot; 0 is none, auto 1/16 of what is left, at most 512M.",
     )
     flash_attn: Literal["auto", "on", "off"] = Field("auto", description="Flash attention.")
     gpu_layers: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="Layers on the GPU; auto fits VRAM.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localchat.quantities import parse_duration, parse_size
+from localchat.quantities import parse_duration, parse_room, parse_size
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,14 @@ def test_size(text: Any, size: int) -> None:
 def test_what_is_no_size_is_refused(text: Any) -> None:
     with pytest.raises(ValueError, match="a size is"):
         parse_size(text)
+
+
+@pytest.mark.parametrize(("text", "room"), [("0", 0), (0, 0), ("1G", 1 << 30)])
+def test_room_may_be_none(text: Any, room: int) -> None:
+    assert parse_room(text) == room
+
+
+@pytest.mark.parametrize("text", ["", "-1", None, False])
+def test_what_is_no_room_is_refused(text: Any) -> None:
+    with pytest.raises(ValueError, match="a size is"):
+        parse_room(text)
