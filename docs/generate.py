@@ -12,7 +12,22 @@ from localchat.api.errors import TABLE
 from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
 from localchat.api.schemas.completions import CompletionRequest
 from localchat.api.schemas.embeddings import EmbeddingRequest
+from localchat.api.schemas.items import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    InputText,
+    MessageItem,
+    OutputText,
+    ReasoningItem,
+)
 from localchat.api.schemas.policy import Body, Ours, Refused, policy_of
+from localchat.api.schemas.responses import (
+    FlatJsonSchemaFormat,
+    InputTokensRequest,
+    ReasoningOptions,
+    ResponseRequest,
+    TextOptions,
+)
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from localchat.cli.flags import shown_default
@@ -34,6 +49,7 @@ def fields(*models: type[Body]) -> Iterator[str]:
     seen: set[str] = set()
     for model in models:
         for name, field in model.model_fields.items():
+            name = field.alias or name
             if name not in seen:
                 seen.add(name)
                 yield f"| `{name}`{' †' if _is_ours(field) else ''} | {_policy(field)} |"
@@ -135,6 +151,14 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "messages": ("api.md", lambda: fields(SystemTurn, UserTurn, AssistantTurn, ToolTurn)),
     "completions": ("api.md", lambda: fields(CompletionRequest)),
     "embeddings": ("api.md", lambda: fields(EmbeddingRequest)),
+    "responses": ("api.md", lambda: fields(ResponseRequest)),
+    "response_text": ("api.md", lambda: fields(TextOptions, FlatJsonSchemaFormat)),
+    "response_reasoning": ("api.md", lambda: fields(ReasoningOptions)),
+    "response_items": (
+        "api.md",
+        lambda: fields(MessageItem, FunctionCallItem, FunctionOutputItem, ReasoningItem, InputText, OutputText),
+    ),
+    "input_tokens": ("api.md", lambda: fields(InputTokensRequest)),
     "stream_options": ("api.md", lambda: fields(StreamOptions)),
     "tokenize": ("api.md", lambda: fields(TokenizeRequest)),
     "detokenize": ("api.md", lambda: fields(DetokenizeRequest)),

@@ -14,22 +14,38 @@ from localchat import __version__
 from localchat.api import errors
 from localchat.api.guard import Guard
 from localchat.api.keys import Keys
-from localchat.api.routes import chat, completions, embeddings, health, models, tokens
+from localchat.api.routes import chat, completions, embeddings, health, models, responses, tokens
+from localchat.api.runs import Runs
 from localchat.api.streaming import CLIENT_GONE, ClientLeft
 from localchat.pool import ModelPool
 from localchat.settings import Settings
+from localchat.store import Store
 
-ROUTERS = (chat.router, completions.router, embeddings.router, models.router, tokens.router, health.router)
+ROUTERS = (
+    chat.router,
+    responses.router,
+    completions.router,
+    embeddings.router,
+    models.router,
+    tokens.router,
+    health.router,
+)
 
 
-def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
-    """The application over a pool; the pool starts and ends with it."""
+def create_app(pool: ModelPool, settings: Settings, store: Store | None = None) -> FastAPI:
+    """The application over a pool and what it keeps; both end with it."""
+    runs = Runs()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         pool.start()
+        if store is not None:
+            await store.clean()
         yield
         await pool.close()
+        await runs.close()
+        if store is not None:
+            await store.close()
 
     # sse-starlette would cut every stream at the first Ctrl-C; `api.server` drains them instead.
     AppStatus.enable_automatic_graceful_drain = False
@@ -42,6 +58,8 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
         static_url="/docs/static",
     )
     app.state.pool = pool
+    app.state.store = store
+    app.state.runs = runs
     for router in ROUTERS:
         app.include_router(router)
     errors.add_handlers(app)
@@ -57,7 +75,7 @@ def create_app(pool: ModelPool, settings: Settings) -> FastAPI:
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["*"],
             expose_headers=["x-request-id", "x-localchat-ignored"],
         )

@@ -17,6 +17,7 @@ from localchat.chat.model import ChatModel
 from localchat.errors import InvalidRequest
 from localchat.lane import Lane
 from localchat.pool import Entry, ModelPool
+from localchat.store import Store
 
 IGNORED_HEADER = "x-localchat-ignored"
 
@@ -48,13 +49,24 @@ def _who(
 Who = Annotated[Caller, Depends(_who)]
 
 
+def _store(request: Request) -> Store | None:
+    store: Store | None = request.app.state.store
+    return store
+
+
+Kept = Annotated[Store | None, Depends(_store)]
+"""Where things are kept; None where nothing is."""
+
+
 @asynccontextmanager
-async def using(entry: Entry, request: Request, keep_alive: float | None = None) -> AsyncIterator[ChatModel]:
+async def using(entry: Entry, request: Request | None, keep_alive: float | None = None) -> AsyncIterator[ChatModel]:
     """The model, loaded if need be, for the length of a block; a generation keeps it beyond. A client that leaves while
-    it waits gives its place back. Raises what stands in the way, and ClientLeft."""
+    it waits gives its place back; without a request nobody can leave. Raises what stands in the way, and ClientLeft."""
     place = entry.enter(keep_alive)
     try:
-        if not place.done():
+        if request is None:
+            await place
+        elif not place.done():
             gone: asyncio.Future[Any] = asyncio.ensure_future(disconnected(request))
             try:
                 await asyncio.wait([cast(asyncio.Future[Any], place), gone], return_when=asyncio.FIRST_COMPLETED)

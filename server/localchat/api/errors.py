@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from localchat import errors as e
+from localchat.api.schemas.items import ITEM_KINDS, PART_KINDS
 
 TABLE: dict[type[e.LocalchatError], tuple[int, str, str | None]] = {
     e.LocalchatError: (500, "server_error", "internal_error"),
@@ -123,12 +124,15 @@ def _path(location: Sequence[int | str]) -> str:
     for part in location[1:]:
         if isinstance(part, int):
             path += f"[{part}]"
+        elif part in _FORMATS and path.endswith("format"):
+            continue
         elif not (path.endswith("]") and part in _ROLES) and "[" not in part and part not in _TYPES:
             path += f".{part}" if path else part
     return path
 
 
-_ROLES = frozenset(["system", "developer", "user", "assistant", "tool"])
+_ROLES = frozenset(["system", "developer", "user", "assistant", "tool", *ITEM_KINDS, *PART_KINDS])
+_FORMATS = frozenset(["text", "json_object", "json_schema"])
 _TYPES = frozenset(["str", "int", "float", "bool"])
 
 

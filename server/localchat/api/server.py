@@ -10,6 +10,7 @@ import socket
 import uvicorn
 from fastapi import FastAPI
 
+from localchat.api.runs import Runs
 from localchat.errors import ConfigError
 from localchat.pool import ModelPool
 from localchat.settings import Settings
@@ -75,6 +76,7 @@ class Server(uvicorn.Server):
             )
         )
         self._pool = pool
+        self._runs: Runs = app.state.runs
         self._drain_seconds = settings.drain_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -82,8 +84,8 @@ class Server(uvicorn.Server):
         self._pool.refuse_new()
         for server in self.servers:
             server.close()
-        if self.server_state.tasks:
-            log.info("letting %d requests end; Ctrl-C again stops at once", len(self.server_state.tasks))
+        if running := len(self.server_state.tasks) + len(self._runs):
+            log.info("letting %d requests end; Ctrl-C again stops at once", running)
         await self._requests_end(self._drain_seconds, or_forced=True)
         await self._pool.close()
         await self._requests_end(LAST_WORDS_SECONDS, or_forced=False)
@@ -95,7 +97,7 @@ class Server(uvicorn.Server):
     async def _requests_end(self, seconds: float, *, or_forced: bool) -> None:
         """Wait until no request runs, or the time is over, or perhaps until Ctrl-C is pressed again."""
         waited = 0.0
-        while self.server_state.tasks and waited < seconds and not (or_forced and self.force_exit):
+        while (self.server_state.tasks or self._runs) and waited < seconds and not (or_forced and self.force_exit):
             await asyncio.sleep(_POLL_SECONDS)
             waited += _POLL_SECONDS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
@@ -53,12 +53,12 @@ class Fold(Protocol):
         """The whole."""
 
 
-class GenerationResponse(EventSourceResponse):
-    """The frames of a generation, with comments to keep the connection alive while a prompt is read."""
+class FramesResponse(EventSourceResponse):
+    """Frames, with comments to keep the connection alive while there are none. `leave` is called when all is over."""
 
-    def __init__(self, generation: Generation, stream: Stream, headers: Mapping[str, str]) -> None:
-        super().__init__(_frames(generation, stream), headers=headers, ping=PING_SECONDS, sep="\n")
-        self._generation = generation
+    def __init__(self, frames: AsyncIterator[bytes], leave: Callable[[], None], headers: Mapping[str, str]) -> None:
+        super().__init__(frames, headers=headers, ping=PING_SECONDS, sep="\n")
+        self._leave = leave
 
     async def _stream_response(self, send: Send) -> None:
         """As the base class does it, without a timeout scope around every frame, which costs more than the frame."""
@@ -70,11 +70,18 @@ class GenerationResponse(EventSourceResponse):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the frames. The generation is left even if the first frame was never asked for."""
+        """Send the frames. They are left even if the first of them was never asked for."""
         try:
             await super().__call__(scope, receive, send)
         finally:
-            self._generation.close()
+            self._leave()
+
+
+class GenerationResponse(FramesResponse):
+    """The frames of a generation."""
+
+    def __init__(self, generation: Generation, stream: Stream, headers: Mapping[str, str]) -> None:
+        super().__init__(_frames(generation, stream), generation.close, headers)
 
 
 async def _frames(generation: Generation, stream: Stream) -> AsyncIterator[bytes]:
@@ -91,9 +98,16 @@ async def _frames(generation: Generation, stream: Stream) -> AsyncIterator[bytes
 
 async def plain(request: Request, generation: Generation, fold: Fold, headers: Mapping[str, str]) -> Response:
     """The whole reply at once; nothing, and no more tokens, once the client has left."""
+    return await whole(request, generation, _gather(generation, fold), headers)
+
+
+async def whole(
+    request: Request, generation: Generation, reply: Coroutine[Any, Any, dict[str, Any]], headers: Mapping[str, str]
+) -> Response:
+    """A reply that is made of a generation, by whatever makes it."""
     try:
-        reply = await while_connected(request, _gather(generation, fold))
-        return Response(to_json(reply), headers=dict(headers), media_type="application/json")
+        content = await while_connected(request, reply)
+        return Response(to_json(content), headers=dict(headers), media_type="application/json")
     finally:
         generation.close()
 

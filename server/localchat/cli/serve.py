@@ -18,12 +18,14 @@ def command(settings: Settings) -> None:
     from localchat.api.app import create_app  # noqa: PLC0415
     from localchat.api.server import Server, bind, check_exposure  # noqa: PLC0415
     from localchat.cli.prepare import describe, prepare_models, set_up_logging  # noqa: PLC0415
+    from localchat.store import open_store  # noqa: PLC0415
 
     set_up_logging(settings.log_level)
     check_exposure(settings)
     sock = bind(settings)
+    store = open_store(settings)
     launches, pool = prepare_models(settings)
-    server = Server(create_app(pool, settings), pool, settings)
+    server = Server(create_app(pool, settings, store), pool, settings)
     host, port = sock.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     models = [line for launch in launches for line in describe(launch)]

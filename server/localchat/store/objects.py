@@ -92,6 +92,15 @@ def set_metadata(
     return _found(connection, row)
 
 
+def settle(connection: sqlite3.Connection, owner: str, kind: Kind, id: str, body: Json) -> Found | None:
+    """An object that nobody works on any more, with another body than before."""
+    connection.execute(
+        "UPDATE objects SET runner = NULL, body = ? WHERE owner = ? AND kind = ? AND id = ?",
+        (_encode(body), owner, kind, id),
+    )
+    return get(connection, owner, kind, id)
+
+
 def delete(connection: sqlite3.Connection, owner: str, kind: Kind, id: str) -> bool:
     """Forget an object; False if there is none."""
     done = connection.execute("DELETE FROM objects WHERE owner = ? AND kind = ? AND id = ?", (owner, kind, id))

@@ -48,6 +48,10 @@ class Store:
         """An object by its id. Raises StoreError, as all of these do."""
         return await self._database.read(lambda connection: objects.get(connection, owner, kind, id))
 
+    async def settle(self, owner: str, kind: Kind, id: str, body: Json) -> Found | None:
+        """An object that nobody works on any more, with another body than before; None if there is none."""
+        return await self._database.write(lambda connection: objects.settle(connection, owner, kind, id, body))
+
     async def set_metadata(self, owner: str, kind: Kind, id: str, metadata: Mapping[str, str]) -> Found | None:
         """An object with other metadata than before; None if there is none."""
         return await self._database.write(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from openai.types import EmbeddingCreateParams
+from openai.types import EmbeddingCreateParams, responses, shared_params
 from openai.types import completion_create_params as text_params
 from openai.types import model as openai_model
 from openai.types.chat import (
@@ -17,12 +17,31 @@ from openai.types.chat import (
     ChatCompletionUserMessageParam,
 )
 from openai.types.chat import completion_create_params as chat_params
+from openai.types.responses import input_token_count_params, response_input_item_param
+from openai.types.responses import response_create_params as response_params
 
 from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
 from localchat.api.schemas.completions import CompletionRequest
 from localchat.api.schemas.embeddings import EmbeddingRequest
+from localchat.api.schemas.items import (
+    FunctionCallItem,
+    FunctionOutputItem,
+    InputText,
+    ItemReference,
+    MessageItem,
+    OutputText,
+    ReasoningItem,
+)
 from localchat.api.schemas.policy import Body, Ours, policy_of
 from localchat.api.schemas.replies import ModelCard
+from localchat.api.schemas.responses import (
+    FlatJsonSchemaFormat,
+    InputTokensRequest,
+    ReasoningOptions,
+    ResponseRequest,
+    ResponseStreamOptions,
+    TextOptions,
+)
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.sampling_params import SamplingParams
 
@@ -35,17 +54,42 @@ PAIRS: list[tuple[type[Body], list[Any]]] = [
     (UserTurn, [ChatCompletionUserMessageParam]),
     (AssistantTurn, [ChatCompletionAssistantMessageParam]),
     (ToolTurn, [ChatCompletionToolMessageParam]),
+    (
+        ResponseRequest,
+        [response_params.ResponseCreateParamsNonStreaming, response_params.ResponseCreateParamsStreaming],
+    ),
+    (InputTokensRequest, [input_token_count_params.InputTokenCountParams]),
+    (ResponseStreamOptions, [response_params.StreamOptions]),
+    (TextOptions, [responses.ResponseTextConfigParam, input_token_count_params.Text]),
+    (FlatJsonSchemaFormat, [responses.ResponseFormatTextJSONSchemaConfigParam]),
+    (ReasoningOptions, [shared_params.Reasoning]),
+    (
+        MessageItem,
+        [response_input_item_param.Message, responses.EasyInputMessageParam, responses.ResponseOutputMessageParam],
+    ),
+    (FunctionCallItem, [responses.ResponseFunctionToolCallParam]),
+    (FunctionOutputItem, [response_input_item_param.FunctionCallOutput]),
+    (ReasoningItem, [responses.ResponseReasoningItemParam]),
+    (ItemReference, [response_input_item_param.ItemReference]),
+    (InputText, [responses.ResponseInputTextParam]),
+    (OutputText, [responses.ResponseOutputTextParam]),
 ]
+WHOLE_BODIES: list[type[Body]] = [ChatRequest, CompletionRequest, ResponseRequest, InputTokensRequest]
 NAMES = [ours.__name__ for ours, _ in PAIRS]
 
 
 def fields_of(theirs: list[Any]) -> set[str]:
-    return {name for params in theirs for name in params.__annotations__}
+    bases = [base for params in theirs for base in [params, *getattr(params, "__orig_bases__", ())]]
+    return {name for base in bases for name in getattr(base, "__annotations__", ())}
+
+
+def names_of(ours: type[Body]) -> set[str]:
+    return {field.alias or name for name, field in ours.model_fields.items()}
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=NAMES)
 def test_every_field_of_openai_is_known(ours: type[Body], theirs: list[Any]) -> None:
-    assert fields_of(theirs) - set(ours.model_fields) == set()
+    assert fields_of(theirs) - names_of(ours) == set()
 
 
 @pytest.mark.parametrize(("ours", "theirs"), PAIRS, ids=NAMES)
@@ -53,12 +97,10 @@ def test_fields_that_openai_lacks_are_marked_as_ours(ours: type[Body], theirs: l
     marked = {
         name for name, field in ours.model_fields.items() if any(isinstance(mark, Ours) for mark in field.metadata)
     }
-    assert marked == set(ours.model_fields) - fields_of(theirs)
+    assert marked == names_of(ours) - fields_of(theirs)
 
 
-@pytest.mark.parametrize(
-    "ours", [ChatRequest, CompletionRequest, EmbeddingRequest, StreamOptions], ids=lambda ours: ours.__name__
-)
+@pytest.mark.parametrize("ours", [*WHOLE_BODIES, EmbeddingRequest, StreamOptions], ids=lambda ours: ours.__name__)
 def test_what_happens_to_a_field_is_written_down(ours: type[Body]) -> None:
     for name, field in ours.model_fields.items():
         policy, reason = policy_of(field)
@@ -66,9 +108,9 @@ def test_what_happens_to_a_field_is_written_down(ours: type[Body]) -> None:
         assert reason, f"{name} is {policy}, and nothing says how or why"
 
 
-@pytest.mark.parametrize("ours", [ChatRequest, CompletionRequest], ids=lambda ours: ours.__name__)
+@pytest.mark.parametrize("ours", WHOLE_BODIES, ids=lambda ours: ours.__name__)
 def test_null_means_absent_for_whatever_may_be_absent(ours: type[Body]) -> None:
-    needed = {"model": "a", "messages": [{"role": "user", "content": "a"}], "prompt": "a"}
+    needed = {"model": "a", "messages": [{"role": "user", "content": "a"}], "prompt": "a", "input": "a"}
     fine = {name: needed[name] for name, field in ours.model_fields.items() if field.is_required()}
     nulls = {name: None for name, field in ours.model_fields.items() if not field.is_required()}
     body = ours.model_validate(fine | nulls)
@@ -80,6 +122,7 @@ def test_every_sampling_setting_can_be_asked_for() -> None:
     names = set(SamplingParams.__dataclass_fields__)
     assert names <= set(ChatRequest.model_fields)
     assert names <= set(CompletionRequest.model_fields)
+    assert names <= set(ResponseRequest.model_fields)
 
 
 def test_model_card_has_the_fields_that_openai_always_sends() -> None:

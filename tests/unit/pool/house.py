@@ -46,6 +46,7 @@ class Script:
     paths: dict[str, str] = field(default_factory=dict)
     """What the scripted worker is told to load."""
     failures: dict[str, LocalchatError] = field(default_factory=dict)
+    manner: Manner = field(default_factory=Manner)
     prepared: list[str] = field(default_factory=list)
     gate: Callable[[], object] = field(default=lambda: None)
     """Called in the thread that prepares."""
@@ -78,7 +79,7 @@ class ScriptedLauncher(Launcher):
             choice=choice,
             path=Path(path),
             plan=plan,
-            manner=Manner(),
+            manner=self._script.manner,
             load=load,
             settings=self.settings,
             fingerprint="",

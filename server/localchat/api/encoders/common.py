@@ -64,11 +64,12 @@ def usage(finishes: Sequence[Finish], tries: int = 1) -> dict[str, Any]:
             "accepted_prediction_tokens": sum(finish.accepted_prediction for finish in finishes),
             "rejected_prediction_tokens": sum(finish.rejected_prediction for finish in finishes),
         },
-        "timings": _timings(finishes),
+        "timings": timings(finishes),
     }
 
 
-def _timings(finishes: Sequence[Finish]) -> dict[str, float | int | None]:
+def timings(finishes: Sequence[Finish]) -> dict[str, float | int | None]:
+    """How long it took, and how fast it was."""
     first = min(finishes, key=lambda finish: finish.queue_time + finish.prompt_time)
     decode_time = max(finish.decode_time for finish in finishes)
     decoded = sum(max(finish.completion_tokens - 1, 0) for finish in finishes)

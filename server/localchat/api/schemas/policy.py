@@ -14,9 +14,13 @@ from localchat.errors import UnsupportedField
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """Marks a field that is accepted, has no effect, and is listed in `x-localchat-ignored`."""
+    """Marks a field that is accepted, has no effect, and is listed in `x-localchat-ignored`.
+
+    Unless its value asks for nothing (null, or one of `harmless`).
+    """
 
     reason: str
+    harmless: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Body(BaseModel):
         for mark in type(self).model_fields[name].metadata:
             if isinstance(mark, Refused) and value not in mark.harmless:
                 raise UnsupportedField(f"{path} is not supported: {mark.reason}", param=path)
-            if isinstance(mark, Ignored):
+            if isinstance(mark, Ignored) and value not in mark.harmless:
                 yield path
         parts = value if isinstance(value, list) else [value]
         for index, part in enumerate(parts):

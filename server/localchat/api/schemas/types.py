@@ -36,3 +36,16 @@ KeepAlive = Annotated[
     Field(description="How long the model stays loaded unused: 10m, seconds, 0 for not at all, -1 for ever."),
 ]
 TokenId = Annotated[int, Field(ge=0, le=MAX_INT)]
+
+
+def _few_and_short(metadata: dict[str, str]) -> dict[str, str]:
+    if len(metadata) > 16:
+        raise ValueError(f"at most 16 pairs are allowed, not {len(metadata)}")
+    for key, value in metadata.items():
+        if not 0 < len(key) <= 64 or len(value) > 512:
+            raise ValueError("keys have 1 to 64 characters, and values at most 512")
+    return metadata
+
+
+Metadata = Annotated[dict[Text, Text], AfterValidator(_few_and_short)]
+"""A person's own notes on what is kept; OpenAI's limits."""
