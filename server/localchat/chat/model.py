@@ -104,10 +104,18 @@ class ChatModel:
         lead = template.reply_lead if template and not continue_final else ""
         return self._start([prompt], params, options, param="messages", lead=lead)
 
-    def complete(self, prompts: Sequence[str | list[int]], params: SamplingParams, options: Options) -> Generation:
-        """Start continuing prompts, `n` times each: the sequences are those of the first prompt, then the next."""
+    def complete(
+        self,
+        prompts: Sequence[str | list[int]],
+        params: SamplingParams,
+        options: Options,
+        *,
+        suffix: str | None = None,
+    ) -> Generation:
+        """Start continuing prompts, `n` times each: the sequences are those of the first prompt, then the next. With a
+        suffix, what is between the two is written."""
         self.check_writes()
-        return self._start(prompts, params, options, param="prompt")
+        return self._start(prompts, params, options, param="prompt", suffix=suffix)
 
     def _start(
         self,
@@ -117,6 +125,7 @@ class ChatModel:
         *,
         param: str,
         lead: str = "",
+        suffix: str | None = None,
     ) -> Generation:
         if options.deterministic and params.seed is None:
             params = replace(params, seed=0)
@@ -128,6 +137,7 @@ class ChatModel:
                 max_tokens=options.max_tokens,
                 stops=options.stops,
                 lead=lead,
+                suffix=suffix,
                 parse_special=True,
                 logprobs=options.logprobs,
                 prompt_logprobs=options.prompt_logprobs,

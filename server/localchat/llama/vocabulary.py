@@ -8,6 +8,7 @@ from functools import cached_property
 import llama_cpp.llama_cpp as C
 
 from localchat.errors import InvalidRequest
+from localchat.llama.infill import Infill, find_infill
 
 
 class Vocabulary:
@@ -27,10 +28,15 @@ class Vocabulary:
         """Every token that ends a reply: EOS, EOT and their kin."""
         return frozenset(token for token in range(self.size) if C.llama_vocab_is_eog(self.pointer, token))
 
-    @property
-    def has_infill(self) -> bool:
-        """Whether there are tokens to fill in between a prefix and a suffix."""
-        return bool(C.llama_vocab_fim_pre(self.pointer) >= 0 and C.llama_vocab_fim_suf(self.pointer) >= 0)
+    @cached_property
+    def infill(self) -> Infill | None:
+        """The tokens between which a gap in a text is filled, if the model knows any."""
+        return find_infill(self)
+
+    def fim_tokens(self) -> tuple[int, int, int]:
+        """The tokens before a prefix, a suffix, and what is between; -1 is none."""
+        pointer = self.pointer
+        return C.llama_vocab_fim_pre(pointer), C.llama_vocab_fim_suf(pointer), C.llama_vocab_fim_mid(pointer)
 
     def text(self, token: int) -> str:
         """How a token is spelled, as in `<|im_end|>`; empty for no token."""
@@ -50,6 +56,13 @@ class Vocabulary:
         if add_bos and self.adds_bos and self.bos >= 0 and tokens[:1] != [self.bos]:
             tokens.insert(0, self.bos)  # a template that spells BOS out has already put it there
         return tokens
+
+    def tokenize_inside(self, text: str) -> list[int]:
+        """Token ids of a text that goes on from another: without the blank that SentencePiece opens texts with."""
+        if C.llama_vocab_type(self.pointer) != C.LLAMA_VOCAB_TYPE_SPM:
+            return self.tokenize(text)
+        before = "\u263a"  # no vocabulary joins it with anything
+        return self.tokenize(before + text)[len(self.tokenize(before)) :]
 
     def control_token(self, text: str) -> int | None:
         """The token without text of its own that is spelled like this, if there is one."""

@@ -147,6 +147,8 @@ class Intake:
 
     def _prompt(self, message: m.Submit) -> list[int]:
         self._vocabulary.check(list(message.params.logit_bias), "logit_bias")
+        if message.suffix is not None:
+            return self._gap(message.prompt, message.suffix, message)
         if isinstance(message.prompt, list):
             tokens = message.prompt
             self._vocabulary.check(tokens, message.param)
@@ -155,6 +157,17 @@ class Intake:
         if not tokens:
             raise InvalidRequest("the prompt is empty, so there is nothing to continue", param=message.param)
         return tokens
+
+    def _gap(self, before: str | list[int], after: str, message: m.Submit) -> list[int]:
+        """The prompt that asks for what is between. Code may well spell special tokens out: they are read as text."""
+        vocabulary, infill = self._vocabulary, self._vocabulary.infill
+        if infill is None:
+            raise UnsupportedField("suffix is not supported: this model has no infill tokens", param="suffix")
+        if isinstance(before, str):
+            before = vocabulary.tokenize(before)
+        vocabulary.check(before, message.param)
+        prompt = infill.prompt(before, vocabulary.tokenize_inside(after))
+        return [vocabulary.bos, *prompt] if message.add_bos and vocabulary.adds_bos and vocabulary.bos >= 0 else prompt
 
     def _tokenize(self, text: str, *, add_special: bool, parse: bool) -> list[int]:
         vocabulary = self._vocabulary

@@ -69,6 +69,8 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     prompt_logprobs: bool = False
     param: str = "messages"
     """The request's field that errors about the prompt name."""
+    suffix: str | None = None
+    """What stands behind the gap that is to be filled."""
     lead: str = ""
     """What of this the answer begins with belongs to the prompt's format."""
     lane: Lane = Lane.INTERACTIVE

@@ -103,7 +103,7 @@ def load(request: m.Load) -> tuple[Parts, m.Loaded]:
         gpu_offload=library.supports_gpu(),
         bos=vocabulary.text(vocabulary.bos),
         eos=vocabulary.text(vocabulary.eos),
-        has_infill=vocabulary.has_infill,
+        has_infill=vocabulary.infill is not None,
         single_row_threads=parts.calibration.single_row_threads if parts.calibration else request.threads,
         is_encoder_decoder=model.is_encoder_decoder,
         system_info=library.system_info(),

@@ -44,7 +44,8 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
         _check_suffix(body, model)
         _check_echo(body, model)
         echoes = await asyncio.gather(*[_echo(model, prompt) if body.echo else _nothing() for prompt in prompts])
-        generation = model.complete(prompts, model.sampling(body.sampling), options)
+        suffix = body.suffix if model.worker.info.has_infill else None  # an empty one asks others for nothing
+        generation = model.complete(prompts, model.sampling(body.sampling), options, suffix=suffix)
         await generation.accepted()
     envelope = Envelope(prefix="cmpl", model=model.id, fingerprint=model.fingerprint)
     if body.stream:
@@ -56,10 +57,8 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
 
 
 def _check_suffix(body: CompletionRequest, model: ChatModel) -> None:
-    if body.suffix is None:
-        return
-    lacks = "infill is not built yet" if model.worker.info.has_infill else f"{model.id} has no infill tokens"
-    raise UnsupportedField(f"suffix is not supported: {lacks}", param="suffix")
+    if body.suffix and not model.worker.info.has_infill:
+        raise UnsupportedField(f"suffix is not supported: {model.id} has no infill tokens", param="suffix")
 
 
 def _check_echo(body: CompletionRequest, model: ChatModel) -> None:

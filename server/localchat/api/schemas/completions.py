@@ -35,7 +35,9 @@ class CompletionRequest(GrammarFields):
         None, ge=0, le=MAX_LOGPROBS, description=f"Likeliest tokens of each position, up to {MAX_LOGPROBS}."
     )
     echo: bool | None = Field(None, description="The prompt stands before its continuation.")
-    suffix: str | None = Field(None, description="Refused unless the model has infill tokens.")
+    suffix: Text | None = Field(
+        None, description="What comes after the gap that is filled; refused for models without infill tokens."
+    )
     keep_alive: KeepAlive = None
     user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
 
@@ -73,5 +75,9 @@ class CompletionRequest(GrammarFields):
             raise InvalidRequest(f"best_of ({self.best_of}) must be at least n ({self.choices})", param="best_of")
         if self.stream and self.tries > self.choices:
             raise InvalidRequest("best_of cannot be streamed: the best is known at the end", param="best_of")
+        if self.suffix is not None and self.echo and self.logprobs is not None:
+            raise InvalidRequest(
+                "suffix with echo has no logprobs: the prompt is not what the model reads", param="echo"
+            )
         if self.token_limit == 0 and not self.echo:
             raise InvalidRequest("max_tokens is 0 and echo is not set, so nothing is asked for", param="max_tokens")
