@@ -131,7 +131,7 @@ CASES: dict[str, Case] = {
     "response_format json_object": Case({"response_format": {"type": "json_object"}}, "response_format", UNSUPPORTED),
     "modalities with audio": Case({"modalities": ["text", "audio"]}, "modalities", UNSUPPORTED),
     "audio": Case({"audio": {"voice": "alloy", "format": "mp3"}}, "audio", UNSUPPORTED),
-    "store": Case({"store": True}, "store", UNSUPPORTED),
+    "metadata": Case({"metadata": {"k": "x" * 513}}, "metadata"),
     "service_tier unknown": Case({"service_tier": "scale"}, "service_tier"),
     "service_tier a number": Case({"service_tier": 1}, "service_tier"),
     "prediction": Case({"prediction": {"type": "content", "content": "a"}}, "prediction", UNSUPPORTED),

@@ -14,7 +14,7 @@ from localchat import __version__
 from localchat.api import errors
 from localchat.api.guard import Guard
 from localchat.api.keys import Keys
-from localchat.api.routes import chat, completions, embeddings, health, models, responses, tokens
+from localchat.api.routes import chat, completions, embeddings, health, models, responses, stored_chat, tokens
 from localchat.api.runs import Runs
 from localchat.api.streaming import CLIENT_GONE, ClientLeft
 from localchat.pool import ModelPool
@@ -24,6 +24,7 @@ from localchat.store import Store
 ROUTERS = (
     chat.router,
     responses.router,
+    stored_chat.router,
     completions.router,
     embeddings.router,
     models.router,

@@ -81,5 +81,5 @@ async def using(entry: Entry, request: Request | None, keep_alive: float | None 
 
 def ignored_header(body: Body) -> dict[str, str]:
     """The response header that lists the fields without effect. Raises UnsupportedField for a refused one."""
-    names = ",".join(body.ignored())
+    names = ",".join(sorted(body.ignored()))
     return {IGNORED_HEADER: names} if names else {}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from fastapi import Request
@@ -53,6 +54,14 @@ class Fold(Protocol):
         """The whole."""
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is to be kept of a generation: the fold of it, and how."""
+
+    fold: Fold
+    keep: Callable[[dict[str, Any]], Awaitable[None]]
+
+
 class FramesResponse(EventSourceResponse):
     """Frames, with comments to keep the connection alive while there are none. `leave` is called when all is over."""
 
@@ -80,25 +89,34 @@ class FramesResponse(EventSourceResponse):
 class GenerationResponse(FramesResponse):
     """The frames of a generation."""
 
-    def __init__(self, generation: Generation, stream: Stream, headers: Mapping[str, str]) -> None:
-        super().__init__(_frames(generation, stream), generation.close, headers)
+    def __init__(
+        self, generation: Generation, stream: Stream, headers: Mapping[str, str], record: Record | None = None
+    ) -> None:
+        super().__init__(_frames(generation, stream, record), generation.close, headers)
 
 
-async def _frames(generation: Generation, stream: Stream) -> AsyncIterator[bytes]:
+async def _frames(generation: Generation, stream: Stream, record: Record | None) -> AsyncIterator[bytes]:
     try:
         yield stream.start()
         async for batch in generation.batches():
             frames = b"".join([stream.delta(index, delta) for index, delta in batch])
             if frames:
                 yield frames
+            if record is not None:
+                for index, delta in batch:
+                    record.fold.delta(index, delta)
+        if record is not None:
+            await record.keep(record.fold.reply())
         yield stream.end() + DONE
     except LocalchatError as error:  # the status has been sent: all that is left is an event, which the SDKs raise
         yield frame(describe(error)[1]) + DONE
 
 
-async def plain(request: Request, generation: Generation, fold: Fold, headers: Mapping[str, str]) -> Response:
+async def plain(
+    request: Request, generation: Generation, fold: Fold, headers: Mapping[str, str], record: Record | None = None
+) -> Response:
     """The whole reply at once; nothing, and no more tokens, once the client has left."""
-    return await whole(request, generation, _gather(generation, fold), headers)
+    return await whole(request, generation, _gather(generation, fold, record), headers)
 
 
 async def whole(
@@ -126,11 +144,14 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         gone.cancel()
 
 
-async def _gather(generation: Generation, fold: Fold) -> dict[str, Any]:
+async def _gather(generation: Generation, fold: Fold, record: Record | None) -> dict[str, Any]:
     async for batch in generation.batches():
         for index, delta in batch:
             fold.delta(index, delta)
-    return fold.reply()
+    reply = fold.reply()
+    if record is not None:
+        await record.keep(reply)
+    return reply
 
 
 async def disconnected(request: Request) -> None:

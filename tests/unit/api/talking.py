@@ -64,7 +64,7 @@ def events_of(text: str) -> list[Json]:
     """The events of a stream that ended well."""
     *frames, done, rest = text.split("\n\n")
     assert (done, rest) == ("data: [DONE]", "")
-    return [json.loads(frame.split("\ndata: ", 1)[1]) for frame in frames if not frame.startswith(":")]
+    return [json.loads(frame[frame.index("data: ") + 6 :]) for frame in frames if not frame.startswith(":")]
 
 
 def text_of(response: Json) -> str:

@@ -104,7 +104,7 @@ async def test_fields_without_effect_are_listed(visit: Visit) -> None:
     async with visit() as (_, client):
         body = {**GREETING, "user": "u", "include": ["reasoning.encrypted_content"], "reasoning": {"summary": "auto"}}
         reply = await within(client.post("/v1/responses", json=body))
-        assert reply.headers["x-localchat-ignored"] == "reasoning.summary,user,include[reasoning.encrypted_content]"
+        assert reply.headers["x-localchat-ignored"] == "include[reasoning.encrypted_content],reasoning.summary,user"
 
 
 @pytest.mark.parametrize(

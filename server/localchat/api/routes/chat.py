@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, Who, ignored_header, using
+from localchat.api.dependencies import Kept, Pool, Who, ignored_header, using
 from localchat.api.encoders.chat import ChatFold, ChatStream
 from localchat.api.encoders.common import Envelope
 from localchat.api.responses import GENERATION_RESPONSES
 from localchat.api.schemas.chat import ChatRequest
 from localchat.api.schemas.replies import ChatReply
-from localchat.api.streaming import GenerationResponse, plain
+from localchat.api.stored_chat import keep_chat
+from localchat.api.streaming import GenerationResponse, Record, plain
 from localchat.chat.model import Options
 from localchat.lane import Lane
 
@@ -19,11 +22,11 @@ router = APIRouter(tags=["chat"])
 
 
 @router.post("/v1/chat/completions", response_model=ChatReply, responses=GENERATION_RESPONSES)
-async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool, who: Who) -> Response:
+async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool, who: Who, kept: Kept) -> Response:
     """Answer a conversation, as one reply or as a stream."""
     entry = pool.find(body.model)
     headers = ignored_header(body)
-    body.check()
+    body.check(can_store=kept is not None)
     options = Options(
         max_tokens=body.token_limit,
         stops=body.stops,
@@ -45,7 +48,10 @@ async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool
         await generation.accepted()
     tier = "flex" if options.lane is Lane.BACKGROUND else "default"
     envelope = Envelope(prefix="chatcmpl", model=model.id, fingerprint=model.fingerprint, service_tier=tier)
+    fold = ChatFold(envelope, options.n, logprobs=bool(body.logprobs))
+    record = Record(fold, partial(keep_chat, kept, who.owner, body)) if kept and body.store else None
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
-        return GenerationResponse(generation, ChatStream(envelope, options.n, include_usage=include_usage), headers)
-    return await plain(request, generation, ChatFold(envelope, options.n, logprobs=bool(body.logprobs)), headers)
+        stream = ChatStream(envelope, options.n, include_usage=include_usage)
+        return GenerationResponse(generation, stream, headers, record)
+    return await plain(request, generation, fold, headers, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -9,7 +10,7 @@ from pydantic import Field, field_validator
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.structured import GrammarFields, ResponseFormat, format_constraint
-from localchat.api.schemas.types import MAX_INT, KeepAlive, Text
+from localchat.api.schemas.types import MAX_INT, KeepAlive, Metadata, Text
 from localchat.chat.messages import Message
 from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest, UnsupportedField
@@ -172,14 +173,20 @@ class ChatRequest(GrammarFields):
     audio: Annotated[dict[str, Any] | None, Refused("answers are text")] = None
     web_search_options: Annotated[dict[str, Any] | None, Refused("nothing here searches the web")] = None
     moderation: Annotated[dict[str, Any] | None, Refused("nothing here moderates")] = None
-    store: Annotated[bool | None, Refused("answers are not stored yet", harmless=(False,))] = None
+    store: bool | None = Field(None, description="Kept for GET /v1/chat/completions.")
+    metadata: Metadata | None = Field(None, description="Up to 16 pairs, kept with the answer; ignored without store.")
 
     user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
     safety_identifier: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
-    metadata: Annotated[dict[str, str] | None, Ignored("answers are not stored yet")] = None
     prompt_cache_key: Annotated[str | None, Ignored("equal beginnings are found without it")] = None
     prompt_cache_retention: Annotated[str | None, Ignored("prompts are kept while there is room")] = None
     prompt_cache_options: Annotated[dict[str, Any] | None, Ignored("prompts are kept while there is room")] = None
+
+    def ignored(self, prefix: str = "") -> Iterator[str]:
+        """As any body; and metadata of what is not kept."""
+        yield from super().ignored(prefix)
+        if self.metadata and not self.store:
+            yield f"{prefix}metadata"
 
     @property
     def constraint(self) -> Constraint | None:
@@ -199,11 +206,19 @@ class ChatRequest(GrammarFields):
             raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None
 
-    def check(self) -> None:
-        """What one field says of another. Raises InvalidRequest."""
+    def check(self, *, can_store: bool) -> None:
+        """What one field says of another, and of the server. Raises InvalidRequest."""
+        if self.store and not can_store:
+            raise UnsupportedField("store is not supported: the server keeps nothing (--store off)", param="store")
         if self.stream_options is not None and not self.stream:
             raise InvalidRequest("stream_options needs stream to be true", param="stream_options")
         if self.continue_final_message and not isinstance(self.messages[-1], AssistantTurn):
             raise InvalidRequest(
                 "continue_final_message needs the last message to be the assistant's", param="continue_final_message"
             )
+
+
+class ChatUpdate(Body):
+    """What changes of a kept chat completion."""
+
+    metadata: Metadata | None = Field(description="Instead of what it had.")

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from localchat.errors import UnsupportedField
 from localchat.store import Page
 
 
@@ -53,6 +54,24 @@ class RetrieveQuery(IncludeQuery):
     stream: bool = Field(False, description="Its events.")
     starting_after: int | None = Field(None, ge=0, description="The sequence number behind which the events go on.")
     include_obfuscation: Literal["false"] | None = Field(None, description="No padding is ever sent.")
+
+
+class ChatListQuery(PageQuery):
+    """Which chat completions; those with all of the metadata[KEY]=VALUE that are given."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = Field(None, description="The model that answered.")
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the metadata must hold. Raises UnsupportedField for what is no filter at all."""
+        found = {}
+        for name, value in (self.model_extra or {}).items():
+            if not (name.startswith("metadata[") and name.endswith("]") and isinstance(value, str)):
+                raise UnsupportedField(f"{name} is not a field of this request; see docs/api.md", param=name)
+            found[name[len("metadata[") : -1]] = value
+        return found
 
 
 def listed(data: Sequence[dict[str, Any]], has_more: bool) -> dict[str, Any]:
