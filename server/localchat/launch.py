@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from localchat import __version__
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
 from localchat.draft import beside, find_draft, load_draft
 from localchat.errors import ConfigError, DoesNotFit
+from localchat.fingerprint import fingerprint
 from localchat.fit import choose, keep
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
@@ -77,12 +76,21 @@ def prepare(
     plan, settings, tuned = _plan(header, room, _sizes(settings, header))
     draft_plan = draft.plan(plan, machine, settings) if draft else None
     spec, family = choice.spec, registry.family(choice.spec)
+    source = _template_source(settings, registry, choice, header)
     manner = Manner(
-        template=_template(settings, registry, choice, header),
+        template=_template(source, header),
         defaults=spec.sampling.model_dump(exclude_none=True, exclude={"max_tokens"}),
         max_tokens=spec.sampling.max_tokens,
         stops=(*(family.stop if family else ()), *spec.stop),
         is_base=spec.template == NO_TEMPLATE,
+    )
+    load = load_request(
+        path,
+        plan,
+        settings,
+        adds_bos=_adds_bos(registry, choice),
+        embeds=header.is_embedder,
+        draft=load_draft(draft.path, draft_plan) if draft and draft_plan else None,
     )
     return Launch(
         name=model,
@@ -90,15 +98,8 @@ def prepare(
         path=path,
         plan=beside(plan, draft_plan) if draft_plan else plan,
         manner=manner,
-        load=load_request(
-            path,
-            plan,
-            settings,
-            adds_bos=_adds_bos(registry, choice),
-            embeds=header.is_embedder,
-            draft=load_draft(draft.path, draft_plan) if draft and draft_plan else None,
-        ),
-        fingerprint=_fingerprint(choice, path),
+        load=load,
+        fingerprint=fingerprint(choice, load, settings.models_dir, source),
         settings=settings,
         reason=reason,
         tuned=tuned,
@@ -158,8 +159,8 @@ def _sizes(settings: Settings, header: GgufHeader) -> Settings:
     return settings
 
 
-def _template(settings: Settings, registry: Registry, choice: Choice, header: GgufHeader) -> ChatTemplate | None:
-    """The one given, else the family's, else the GGUF's own; None for a model that has none."""
+def _template_source(settings: Settings, registry: Registry, choice: Choice, header: GgufHeader) -> str | None:
+    """The template given, else the family's, else the GGUF's own; None for a model that has none."""
     family = registry.family(choice.spec)
     source = family.jinja if family else header.chat_template if choice.spec.template == FROM_FILE else None
     if settings.chat_template is not None:
@@ -167,7 +168,11 @@ def _template(settings: Settings, registry: Registry, choice: Choice, header: Gg
             source = settings.chat_template.read_text(encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"--chat-template {settings.chat_template}: {error.strerror}") from None
-    if not source:
+    return source or None
+
+
+def _template(source: str | None, header: GgufHeader) -> ChatTemplate | None:
+    if source is None:
         return None
     return ChatTemplate(source, bos=_token_text(header, header.bos_id), eos=_token_text(header, header.eos_id))
 
@@ -182,9 +187,3 @@ def _adds_bos(registry: Registry, choice: Choice) -> bool | None:
 
 def _token_text(header: GgufHeader, token: int | None) -> str:
     return "" if token is None else header.token_text(token)
-
-
-def _fingerprint(choice: Choice, path: Path) -> str:
-    """Names the weights and the program, so that a changed answer can be explained."""
-    weights = choice.quant.sha256 or f"{path.name}:{path.stat().st_size}"
-    return "fp_" + hashlib.sha256(f"{weights}:{choice.quant.name}:{__version__}".encode()).hexdigest()[:12]
