@@ -22,7 +22,7 @@ from localchat.store import Store
 IGNORED_HEADER = "x-localchat-ignored"
 
 
-def _pool(request: Request) -> ModelPool:
+async def _pool(request: Request) -> ModelPool:  # async, since FastAPI calls all others on threads
     pool: ModelPool = request.app.state.pool
     return pool
 
@@ -30,7 +30,7 @@ def _pool(request: Request) -> ModelPool:
 Pool = Annotated[ModelPool, Depends(_pool)]
 
 
-def _who(
+async def _who(
     request: Request,
     x_priority: Annotated[str | None, Header(description="background: nobody waits for it.")] = None,
 ) -> Caller:

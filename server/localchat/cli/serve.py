@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Coroutine
 from typing import Any
@@ -31,6 +32,7 @@ def command(settings: Settings) -> None:
     models = [line for launch in launches for line in describe(launch)]
     lines = [*models, f"API       http://{shown}:{port}/v1 (try /docs); Ctrl-C stops"]
     sys.stderr.write("".join(f"  {line}\n" for line in lines))
+    gc.freeze()  # all that is there stays, and every full collection would look through it again while streams wait
     try:
         run(server.serve(sockets=[sock]))
     except KeyboardInterrupt:

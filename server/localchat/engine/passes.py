@@ -18,8 +18,9 @@ def passes(chunks: Items[Chunk], *, streams: bool) -> Items[Pass]:
     """
     rows = kv_tokens = 0
     for chunk in chunks:
-        rows += chunk.rows
-        kv_tokens += chunk.rows * (chunk.start + chunk.rows)
+        each = chunk.rows
+        rows += each
+        kv_tokens += each * (chunk.start + each)
     count = len(chunks)
     is_even = rows == count * chunks[0].rows
     if not streams or (is_even and chunks[-1].sequence.slot - chunks[0].sequence.slot == count - 1):

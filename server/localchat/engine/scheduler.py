@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
 from math import inf
+from operator import attrgetter
 from typing import Protocol
+
+import msgspec
 
 from localchat.engine.cost_model import CostModel
 from localchat.engine.line import Line
@@ -14,12 +16,12 @@ from localchat.engine.sequence import Sequence, Status
 from localchat.lane import Lane
 from localchat.outputs import FinishReason
 
+_BY_SLOT = attrgetter("sequence.slot")
 ALONE_ROWS = 64
 """Rows of a prompt in each pass of a sequence that is computed alone: what others want must not change the number."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Consecutive tokens of a sequence, to be computed in this step.
 
     A sequence that decodes may have a `draft` behind its last token: guesses at what comes next.
@@ -125,7 +127,7 @@ class Scheduler:
         self._rows_left = left
         chunks += [Chunk(sequence, sequence.computed, 1) for sequence in decoding if sequence.status is Status.RUNNING]
         # With a KV stream for each sequence, llama.cpp starts a new pass wherever the ids do not ascend by one.
-        return sorted(chunks, key=lambda chunk: chunk.sequence.slot)
+        return sorted(chunks, key=_BY_SLOT)
 
     def finish(self, sequence: Sequence, reason: FinishReason) -> None:
         """End a sequence, wherever it is, and free what it holds."""

@@ -26,9 +26,9 @@ def shrink(logits: NDArray[np.float32], k: int, extra: NDArray[np.int32]) -> NDA
     if k > columns // 2:
         return None
     whole = columns * _STRIPES
-    maxima = logits[:whole].reshape(_STRIPES, columns).max(axis=0)
+    maxima = np.maximum.reduce(logits[:whole].reshape(_STRIPES, columns), axis=0)
     maxima.partition(columns - k)
-    ids = np.flatnonzero(logits >= maxima[columns - k]).astype(np.int32)
+    ids = (logits >= maxima[columns - k]).nonzero()[0].astype(np.int32)
     return np.union1d(ids, extra) if extra.size else ids
 
 

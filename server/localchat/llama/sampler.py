@@ -70,13 +70,12 @@ class Sampler:
 
     def accept(self, tokens: Iterable[int]) -> None:
         """Take note of tokens that are now part of the text: prompt or chosen."""
-        if self._greedy and not self._history:
+        if not self._history:
             return  # nothing in such a chain remembers
         for token in tokens:
             C.llama_sampler_accept(self._chain, token)
-            if self._history:
-                self._recent.append(token)
-        del self._recent[: -self._history or None]
+            self._recent.append(token)
+        del self._recent[: -self._history]
 
     def _allowed_survivors(self, logits: Logits, allowed: NDArray[np.bool_]) -> NDArray[np.int32]:
         """As `_survivors`, with all others as if they could not be."""

@@ -81,13 +81,13 @@ class Generation:
     def _take(self, message: Delta | m.Accepted | LocalchatError) -> None:
         """Called by the client with what concerns this request."""
         match message:
-            case m.Accepted():
-                self._waiting.discard(message.sequence)
-                self.prompt_tokens[self._index[message.sequence]] = message.prompt_tokens
             case Delta():
                 if message.finish is not None:
                     self._open.discard(message.sequence)
                 self._mail.append(message)
+            case m.Accepted():
+                self._waiting.discard(message.sequence)
+                self.prompt_tokens[self._index[message.sequence]] = message.prompt_tokens
             case _:
                 self._mail.append(message)
         if self._bell is not None and not self._bell.done():

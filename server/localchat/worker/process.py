@@ -8,6 +8,7 @@ An encoder-decoder has a third thread, on which its encoder reads sources.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import os
 import queue
@@ -182,6 +183,7 @@ def main() -> None:
     coming = itertools.chain([others], batches)
     threading.Thread(target=read, args=(coming, handle, inbox), name="intake", daemon=True).start()
     output.send(info)
+    gc.freeze()  # all that is there stays, and every full collection would look through it again between two steps
     run()
     os._exit(0)  # the memory goes back faster than by freeing it piece by piece
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
-from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -45,7 +44,7 @@ class Guesses:
             guesses = self._guess(sequence.tokens, most)
             spare -= len(guesses)
             self.drafts += 1
-            drafted.append(replace(chunk, draft=guesses))
+            drafted.append(Chunk(chunk.sequence, chunk.start, chunk.count, guesses))
         return drafted
 
     def observe(self, expected: float, seconds: float) -> None:
