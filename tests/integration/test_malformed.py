@@ -41,7 +41,7 @@ def content(value: Any, param: str, code: str = INVALID) -> Case:
 
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
-SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {}}}
+SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}}
 TOOL = {"type": "function", "function": {"name": "a", "parameters": {}}}
 
 CASES: dict[str, Case] = {
@@ -127,14 +127,15 @@ CASES: dict[str, Case] = {
     "tools": Case({"tools": [TOOL]}, "tools", UNSUPPORTED),
     "tool_choice required": Case({"tool_choice": "required"}, "tool_choice", UNSUPPORTED),
     "functions": Case({"functions": [{"name": "a"}]}, "functions", UNSUPPORTED),
-    "response_format json_schema": Case({"response_format": SCHEMA}, "response_format", UNSUPPORTED),
-    "response_format json_object": Case({"response_format": {"type": "json_object"}}, "response_format", UNSUPPORTED),
+    "response_format that cannot be enforced": Case({"response_format": SCHEMA}, "response_format"),
+    "response_format of no known type": Case({"response_format": {"type": "xml"}}, "response_format"),
+    "two grammars": Case({"regex": "a", "choice": ["a"]}, "regex"),
     "modalities with audio": Case({"modalities": ["text", "audio"]}, "modalities", UNSUPPORTED),
     "audio": Case({"audio": {"voice": "alloy", "format": "mp3"}}, "audio", UNSUPPORTED),
     "metadata": Case({"metadata": {"k": "x" * 513}}, "metadata"),
     "service_tier unknown": Case({"service_tier": "scale"}, "service_tier"),
     "service_tier a number": Case({"service_tier": 1}, "service_tier"),
-    "prediction": Case({"prediction": {"type": "content", "content": "a"}}, "prediction", UNSUPPORTED),
+    "prediction of no known type": Case({"prediction": {"type": "text", "content": "a"}}, "prediction.type"),
     "web_search_options": Case({"web_search_options": {}}, "web_search_options", UNSUPPORTED),
     "continue_final_message after the user's": Case({"continue_final_message": True}, "continue_final_message"),
     "context exceeded": content("word " * 2000, "messages", "context_length_exceeded"),
@@ -259,7 +260,7 @@ def test_body_of_20_mb_is_refused_though_its_length_was_not_told(http: httpx.Cli
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", CHAT, 405, "method_not_allowed"),
+        ("PUT", CHAT, 405, "method_not_allowed"),
         ("GET", TEXT, 405, "method_not_allowed"),
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("DELETE", f"/v1/models/{MODEL}", 405, "method_not_allowed"),
