@@ -90,8 +90,9 @@ class ChatModel:
         options: Options,
         *,
         continue_final: bool = False,
+        param: str = "messages",
     ) -> Generation:
-        """Start answering a conversation. Leave the generation to cancel."""
+        """Start answering a conversation, which is the request's field `param`. Leave the generation to cancel."""
         if continue_final and self.worker.info.is_encoder_decoder:
             raise UnsupportedField(
                 f"continue_final_message is not supported: {self.id} reads the conversation with an encoder",
@@ -102,7 +103,7 @@ class ChatModel:
         options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops))
         template = self._manner.template
         lead = template.reply_lead if template and not continue_final else ""
-        return self._start([prompt], params, options, param="messages", lead=lead)
+        return self._start([prompt], params, options, param=param, lead=lead)
 
     def complete(
         self,
