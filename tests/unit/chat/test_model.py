@@ -11,7 +11,7 @@ from localchat.chat.model import ChatModel, Manner, Options
 from localchat.chat.template import ChatTemplate
 from localchat.errors import InvalidRequest
 from localchat.worker.client import WorkerClient
-from localchat.worker.messages import Submit
+from localchat.worker.messages import Loaded, Submit
 
 HI = [Message(role="user", content="Hi")]
 
@@ -21,6 +21,7 @@ class Mailbox:
 
     def __init__(self) -> None:
         self.sent: list[Submit] = []
+        self.info = Loaded(64, 2, 8192, 256, "", False, "<s>", "</s>", False, "none")
 
     def submit(self, prompts: Any) -> None:
         self.sent.extend(prompts)
