@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from localchat.api.encoders.common import to_json
 from localchat.api.schemas.items import kind_and_text
 
 Json = dict[str, Any]
@@ -44,6 +45,8 @@ class Growing:
     pieces: list[str] = field(default_factory=list)
     logprobs: list[Json] = field(default_factory=list)
     status: str = "in_progress"
+    opening: bytes = b""
+    """What all frames of new words begin with."""
 
     @property
     def id(self) -> str:
@@ -62,6 +65,16 @@ class Growing:
             return None
         part = self.kind.part(self.words)
         return {**part, "logprobs": self.logprobs} if self.kind is MESSAGE else part
+
+    def delta(self, number: int, text: str, logprobs: Sequence[Json]) -> bytes:
+        """The frame of new words. There are so many of these that all they share is encoded once."""
+        if not self.opening:
+            event = f"{self.kind.event}.delta"
+            same = {"type": event, "item_id": self.id, "output_index": self.index}
+            same |= {} if self.kind.part is None else {"content_index": 0}
+            self.opening = b"event: %s\ndata: %s" % (event.encode(), to_json(same)[:-1])
+        more = b',"logprobs":' + to_json(logprobs) if self.kind is MESSAGE else b""
+        return b'%s%s,"sequence_number":%d,"delta":%s}\n\n' % (self.opening, more, number, to_json(text))
 
     def empty(self) -> Json:
         """The item as it is added."""

@@ -124,15 +124,12 @@ class ResponseWriter:
             assert kind is not CALL, "arguments came before their call"
             growing = self._open(kind, _message() if kind is MESSAGE else _reasoning())
         growing.pieces.append(text)
-        where = {"item_id": growing.id, "output_index": growing.index}
+        logprobs, self._logprobs = self._logprobs, []
         if kind is MESSAGE:
-            growing.logprobs += self._logprobs
-            self._tell(f"{kind.event}.delta", **where, content_index=0, delta=text, logprobs=self._logprobs)
-        elif kind is REASONING:
-            self._tell(f"{kind.event}.delta", **where, content_index=0, delta=text)
-        else:
-            self._tell(f"{kind.event}.delta", **where, delta=text)
-        self._logprobs = []
+            growing.logprobs += logprobs
+        if self._makes_events:
+            self._frames.append(growing.delta(self._number, text, logprobs))
+        self._number += 1
 
     def _open(self, kind: Kind, head: Json) -> Growing:
         self._close("completed")
