@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["json_schema", "lark", "regex"]
+Kind = Literal["json_schema", "lark", "gbnf", "regex"]
 
 
 class Constraint(msgspec.Struct, frozen=True):
-    """A JSON schema, a grammar in llguidance's dialect of Lark, or a regular expression that the whole text matches.
+    """What the whole text matches: a JSON schema, llguidance's dialect of Lark, llama.cpp's GBNF, a regular expression.
 
     `param` is the request's field that errors about it name.
     """

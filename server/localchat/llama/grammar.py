@@ -9,26 +9,32 @@ import ctypes
 import json
 import threading
 from functools import cached_property, lru_cache
-from typing import Any
 
 import llama_cpp as C
 import numpy as np
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 from numpy.typing import NDArray
 
 from localchat.constraint import Constraint
 from localchat.errors import EngineError, InvalidRequest
+from localchat.json_schema import Path, pointer
+from localchat.llama.bounded import within
+from localchat.llama.gbnf import lark_from_gbnf
+from localchat.llama.json_grammar import grammar_from_schema, unsaid_faults
 from localchat.llama.schema_fault import find_fault
 from localchat.llama.vocabulary import Vocabulary
 
-_DATA = frozenset({"const", "enum", "default", "examples"})
-_NO_LEAP_SECOND = r":[0-5][0-9]([.Zz]|[+-][0-9:]+$)"
-
 Allowed = NDArray[np.bool_]
 
-# Between the parts of JSON stand one space, or a new line and its indentation. Without a bound, a model that writes
-# blanks would go on until its tokens are spent.
-_JSON = {"whitespace_pattern": r"( |\n {0,24})?"}
+MOST_CHARACTERS = {"json_schema": 100_000, "lark": 100_000, "gbnf": 100_000, "regex": 5_000}
+"""Of a constraint: what compilation takes grows faster than its length."""
+MOST_SECONDS = 5.0
+"""For one compilation. Nobody else's request is taken in meanwhile."""
+_LIMITS = LLParserLimits(
+    initial_lexer_fuel=300_000, max_lexer_states=50_000, max_grammar_size=50_000, verbose_errors=False
+)
+"""A third or less of what llguidance allows, which is seconds of time and gigabytes of memory."""
+_MOST_COMPLAINT = 300
 
 
 class Matcher:
@@ -96,14 +102,42 @@ class Grammars:
         )
 
     def _compile(self, constraint: Constraint) -> LLMatcher:
-        matcher = LLMatcher(self._tokenizer, grammar_of(constraint), log_level=0)
-        if matcher.is_error():
-            place = _place(constraint) if constraint.kind == "json_schema" else ""
-            raise InvalidRequest(
-                f"{constraint.param} cannot be enforced{place}: {_one_line(matcher.get_error())}",
-                param=constraint.param,
-            )
-        return matcher
+        def refuse(why: str) -> InvalidRequest:
+            return InvalidRequest(f"{constraint.param} cannot be enforced{why}", param=constraint.param)
+
+        length, most = len(constraint.text), MOST_CHARACTERS[constraint.kind]
+        if length > most:
+            raise refuse(f": its {length} characters are more than {most}")
+        tokenizer = self._tokenizer
+        try:
+            return within(MOST_SECONDS, lambda: _compiled(constraint, tokenizer))
+        except _Fault as fault:
+            raise refuse(str(fault)) from None
+        except TimeoutError:
+            raise refuse(f": it takes longer than {MOST_SECONDS:g} seconds to compile; make it simpler") from None
+
+
+class _Fault(Exception):
+    """Why a constraint cannot be enforced, in words that go on from there."""
+
+
+def _compiled(constraint: Constraint, tokenizer: LLTokenizer) -> LLMatcher:
+    """A matcher that knows what may come first. Raises _Fault."""
+    is_schema = constraint.kind == "json_schema"
+    schema = json.loads(constraint.text) if is_schema else {}
+    for path, keyword, why in unsaid_faults(schema):
+        raise _Fault(f"{_place(path, keyword)}: {why}")
+    try:
+        grammar = grammar_of(constraint)
+    except ValueError as error:
+        raise _Fault(f": {_one_line(str(error))}") from None
+    matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
+    if not matcher.is_error():
+        matcher.compute_bitmask()
+    if matcher.is_error():
+        place = _place(*find_fault(schema, _complaint)) if is_schema else ""
+        raise _Fault(f"{place}: {_one_line(matcher.get_error())}")
+    return matcher
 
 
 def _spelling(vocabulary: Vocabulary, token: int) -> bytes:
@@ -118,41 +152,37 @@ def _spelling(vocabulary: Vocabulary, token: int) -> bytes:
 
 
 def grammar_of(constraint: Constraint) -> str:
-    """A constraint as llguidance takes it. Raises InvalidRequest."""
+    """A constraint as llguidance takes it. Raises ValueError."""
     match constraint.kind:
         case "json_schema":
-            schema = json.dumps(_without_leap_seconds(json.loads(constraint.text)))
-            return LLMatcher.grammar_from_json_schema(schema, overrides=_JSON)  # type: ignore[arg-type]
+            return grammar_from_schema(json.loads(constraint.text))
+        case "gbnf":
+            return LLMatcher.grammar_from_lark(lark_from_gbnf(constraint.text))
         case "lark":
             return LLMatcher.grammar_from_lark(constraint.text)
         case "regex":
             return LLMatcher.grammar_from_regex(constraint.text)
 
 
-def _without_leap_seconds(node: Any) -> Any:
-    """A schema whose times have no second 60: RFC 3339 has it, and most programs that read times do not."""
-    if isinstance(node, list):
-        return [_without_leap_seconds(part) for part in node]
-    if not isinstance(node, dict):
-        return node
-    made = {key: value if key in _DATA else _without_leap_seconds(value) for key, value in node.items()}
-    if made.get("format") in ("time", "date-time"):
-        made["allOf"] = [*made.get("allOf", ()), {"pattern": _NO_LEAP_SECOND}]
-    return made
-
-
-def _place(constraint: Constraint) -> str:
-    """Where in a schema the fault is."""
-    pointer, keyword = find_fault(json.loads(constraint.text), _complaint)
-    return f" at {pointer}" + (f", keyword {keyword!r}" if keyword else "")
+def _place(path: Path, keyword: str | None) -> str:
+    """Where in a schema a fault is."""
+    return f" at {pointer(path)}" + (f", keyword {keyword!r}" if keyword else "")
 
 
 def _complaint(schema: object) -> str:
-    return LLMatcher.validate_grammar(grammar_of(Constraint("json_schema", json.dumps(schema), "")))
+    try:
+        return LLMatcher.validate_grammar(grammar_from_schema(schema), limits=_LIMITS)
+    except ValueError as error:
+        return str(error)
 
 
 def _one_line(complaint: str) -> str:
     """What llguidance says: its first line, and the reason where that stands further down."""
     lines = [line.strip() for line in complaint.splitlines() if line.strip()] or ["no reason given"]
+    if lines[0].startswith("panic:"):
+        return "it is too large"
+    if lines[0].startswith("NoExtension"):
+        return "no text matches it"
     reasons = [line.removeprefix("error:") for line in lines[1:] if line.startswith("error:")]
-    return lines[0] + "".join(reasons[:1])
+    said = lines[0][:_MOST_COMPLAINT] + "".join(reasons[:1])[:_MOST_COMPLAINT]
+    return said.replace("recursion limit exceeded", "it is nested too deeply")

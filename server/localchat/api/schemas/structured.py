@@ -64,7 +64,7 @@ class GrammarFields(SamplingFields):
         if len(names) > 1:
             raise InvalidRequest(f"{' and '.join(names)} cannot hold at once: send one of them", param=names[0])
         if self.grammar is not None:
-            return Constraint("lark", _lark(self.grammar), "grammar")
+            return Constraint("gbnf", self.grammar, "grammar")
         if self.lark is not None:
             return Constraint("lark", self.lark, "lark")
         if self.regex is not None:
@@ -86,12 +86,3 @@ def _one_of(texts: list[str]) -> Constraint:
     if not 0 < len(texts) <= MAX_CHOICES or "" in texts:
         raise InvalidRequest(f"choice must hold 1 to {MAX_CHOICES} texts, none of them empty", param="choice")
     return Constraint("lark", f"start: {' | '.join(map(json.dumps, texts))}", "choice")
-
-
-def _lark(gbnf: str) -> str:
-    from llguidance.gbnf_to_lark import GbnfToLarkError, gbnf_to_lark  # noqa: PLC0415 - most requests have none
-
-    try:
-        return str(gbnf_to_lark(gbnf))
-    except (GbnfToLarkError, IndexError, KeyError) as error:
-        raise InvalidRequest(f"grammar is not GBNF: {error}", param="grammar") from None
