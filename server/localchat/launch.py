@@ -6,6 +6,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from localchat.chat.model import Manner
 from localchat.chat.template import ChatTemplate
 from localchat.draft import beside, find_draft, load_draft
@@ -15,6 +17,7 @@ from localchat.fit import choose, keep
 from localchat.hardware import GgufHeader, LoadPlan, Machine, plan_load, read_header
 from localchat.hub.fetch import fetch
 from localchat.hub.progress import Progress
+from localchat.prefix_key import prefix_key
 from localchat.registry import FROM_FILE, Choice, Registry
 from localchat.registry.license import check_commercial
 from localchat.registry.spec import NO_TEMPLATE
@@ -92,6 +95,8 @@ def prepare(
         embeds=header.is_embedder,
         draft=load_draft(draft.path, draft_plan) if draft and draft_plan else None,
     )
+    if load.prefix_disk:
+        load = msgspec.structs.replace(load, prefix_key=prefix_key(choice, load, header, source))
     return Launch(
         name=model,
         choice=choice,
@@ -138,6 +143,8 @@ def load_request(
         embeds=embeds,
         max_step_ms=settings.max_step_ms,
         adapt_threads=settings.adapt_threads,
+        prefix_dir=str(settings.prefix_dir),
+        prefix_disk=settings.prefix_disk,
     )
 
 

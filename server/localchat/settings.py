@@ -89,6 +89,13 @@ class Settings(BaseSettings):
         "auto",
         description="Most RAM for prefixes that lost their slot; 0 is none, auto 1/16 of what is left, at most 512M.",
     )
+    prefix_disk: Room = Field(
+        4 * 2**30, description="Most disk for prefixes that outlive the process, as in 2G; 0 keeps none."
+    )
+    prefix_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_cache_dir("localchat")) / "prefixes",
+        description="Where these are kept; only the user can read them.",
+    )
     flash_attn: Literal["auto", "on", "off"] = Field("auto", description="Flash attention.")
     gpu_layers: Auto | Annotated[int, Field(ge=0)] = Field("auto", description="Layers on the GPU; auto fits VRAM.")
     mmap: bool = Field(True, description="Map the weights instead of reading them.")

@@ -77,6 +77,7 @@ def environment(folder: Path, extra: Mapping[str, str] | None = None) -> dict[st
     """Ours, without a person's own settings of localchat."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("LOCALCHAT_")}
     ours = {"LOCALCHAT_CONFIG": str(folder / "none.toml"), "LOCALCHAT_STORE": str(folder / "store.sqlite3")}
+    ours["LOCALCHAT_PREFIX_DIR"] = str(folder / "prefixes")
     return own | ours | {"NO_PROXY": "127.0.0.1", **(extra or {})}
 
 

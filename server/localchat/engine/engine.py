@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from localchat.engine.pace import Pace
 from localchat.engine.passes import passes
 from localchat.engine.prefix_cache import Placement, PrefixCache
 from localchat.engine.runner import Runner
+from localchat.engine.saved import Saved
 from localchat.engine.scheduler import Chunk, Drafter, Scheduler
 from localchat.engine.seam import Context, Encoder, Logits
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slot
+from localchat.engine.stored import Archive, Candidate, Stored, candidates
 from localchat.errors import EngineError
 from localchat.lane import Lane
 from localchat.outputs import Delta, FinishReason, TokenLogprob
@@ -60,7 +62,8 @@ class Engine:
     say comes through `post`, which passes a job on to the engine's thread. A `drafter` guesses ahead; a model whose
     memory cannot be cut gets none, since wrong guesses could not be taken back.
     Every step is shown to the `cost_model` and to the `pace`; `max_seconds` is about what a step takes at most while
-    sequences decode, and `streams` says that each has a KV stream of its own.
+    sequences decode, and `streams` says that each has a KV stream of its own. Prefixes that others no longer hold may
+    be in the `archive`.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Engine:
         max_seconds: float = inf,
         streams: bool = True,
         saved_bytes: int = 0,
+        archive: Archive | None = None,
     ) -> None:
         self.cost_model = cost_model or CostModel()
         self._pace = pace
@@ -93,6 +97,9 @@ class Engine:
         self._scheduler = Scheduler(
             self._cache, budget=budget, outputs=outputs, cost_model=self.cost_model, max_seconds=max_seconds
         )
+        self._archive = archive
+        for stored in archive.stored() if archive is not None else ():
+            self._cache.archive(stored)
         self._sequences: dict[int, Sequence] = {}
         self._masks = Masks()
         self._drafted = self._accepted = 0
@@ -125,6 +132,8 @@ class Engine:
         placed = [self._place(placement) for placement in self._cache.placements()]
         if not all(placed):
             chunks = [chunk for chunk in chunks if chunk.start == chunk.sequence.computed]  # the others begin anew
+        for stored in self._cache.wanted():
+            self._fetch(stored)
         self._read_next()
         failures, self._failures = self._failures, []
         deltas: list[Delta] = []
@@ -201,6 +210,43 @@ class Engine:
         self._runner.cut(slot, 0)
         self._cache.fail(placement)
         return False
+
+    def candidates(self) -> Iterator[Candidate]:
+        """What is worth a file and in none, the best first."""
+        return candidates(self._cache)
+
+    def touched(self) -> list[Stored]:
+        """Files that would have been of use since the last look, had nobody else held what they hold."""
+        return self._cache.touched()
+
+    def archived(self, stored: Stored) -> list[Stored]:
+        """Take note of a new file; those that are of no use beside it."""
+        return self._cache.archive(stored)
+
+    def state_bytes(self, candidate: Candidate) -> int:
+        """About how large the copy would be."""
+        holder = candidate.holder
+        return len(holder.data) if isinstance(holder, Saved) else self._runner.state_bytes(holder.id)
+
+    def state(self, candidate: Candidate) -> memoryview | None:
+        """A copy of what is worth a file; None where it cannot be had at the moment."""
+        holder, length = candidate.holder, len(candidate.tokens)
+        if isinstance(holder, Saved):
+            return holder.data
+        whole = self._runner.save(holder.id)
+        if whole is None or length == holder.length:
+            return whole
+        self._runner.cut(holder.id, length)
+        part = self._runner.save(holder.id)
+        self._runner.restore(holder.id, whole)
+        if self._runner.length(holder.id) != holder.length:
+            self._runner.cut(holder.id, 0)
+            self._cache.forget(holder)
+        return part
+
+    def _fetch(self, stored: Stored) -> None:
+        assert self._archive is not None, "a file without an archive"
+        self._archive.read(stored, lambda data: self._post(lambda: self._cache.arrive(stored, data)))
 
     def _checkpoint(self, sequence: Sequence) -> None:
         """Save a state from which others, or the next turn, may go on."""

@@ -1,9 +1,10 @@
 """Which slot a new sequence gets, and what of its prompt need not be computed because somebody holds it.
 
 Who holds tokens: free slots, which hold what their last sequence left; running sequences, as far as they are computed;
-and states that were saved when their slot was needed. A newcomer goes on in a free slot that holds its prefix, unless
-what would be lost there is worth more than what another slot holds; then the prefix is copied. Where a running
-sequence is about to compute what the newcomer shares with it, the newcomer waits in its slot and then gets a copy.
+states that were saved when their slot was needed; and files. A newcomer goes on in a free slot that holds its prefix,
+unless what would be lost there is worth more than what another slot holds; then the prefix is copied. Where a running
+sequence is about to compute what the newcomer shares with it, or a file has it, the newcomer waits in its slot and then
+gets a copy.
 
 A memory that cannot be cut back can only be continued from where it is. Of such, states are saved on the way: at the
 end of a prompt, so that it can be answered again; where another prompt parts from it; and at intervals.
@@ -18,6 +19,7 @@ from localchat.engine.prefix_tree import PrefixTree, common_prefix
 from localchat.engine.saved import Saved, SavedPrefixes, worth
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slot, Slots
+from localchat.engine.stored import Stored, best, superseded
 from localchat.lane import Lane
 
 MIN_REUSE = 16
@@ -32,7 +34,7 @@ MOST_BRANCHES = 4
 """States that are saved of one prompt because others that wait part from it there."""
 
 Source = Slot | Saved
-Holder = Slot | Saved | Sequence
+Holder = Slot | Saved | Stored | Sequence
 """A sequence is one that waits: it holds nothing yet, but tells where a state will be of use."""
 
 
@@ -52,14 +54,16 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
-    """A sequence that has a slot and waits until `leader` has computed the first `length` tokens of both."""
+    """A sequence that has a slot and waits until `leader` has computed, or brought, the first `length` tokens."""
 
     sequence: Sequence
-    leader: Sequence
+    leader: Sequence | Stored
     length: int
 
     @property
     def is_over(self) -> bool:
+        if isinstance(self.leader, Stored):
+            return not self.leader.is_coming
         return self.leader.computed >= self.length or self.leader.status is not Status.RUNNING
 
 
@@ -69,12 +73,15 @@ class PrefixCache:
     def __init__(self, count: int, *, can_cut: bool = True, can_copy: bool = True, saved_bytes: int = 0) -> None:
         self.slots = Slots(count)
         self.saved = SavedPrefixes(saved_bytes)
-        self._tree: PrefixTree[Holder] = PrefixTree()
-        self._can_cut = can_cut
+        self.tree: PrefixTree[Holder] = PrefixTree()
+        self.can_cut = can_cut
         self._can_copy = can_copy
-        self._clock = 0
+        self.clock = 0
         self._placements: list[Placement] = []
         self._waits: list[_Wait] = []
+        self._wanted: list[Stored] = []
+        self._read: set[Stored] = set()
+        self._touched: dict[Stored, None] = {}
 
     @property
     def count(self) -> int:
@@ -98,28 +105,28 @@ class PrefixCache:
 
     def expect(self, sequence: Sequence) -> None:
         """Take note of a sequence that will want a slot."""
-        if not self._can_cut and sequence.reuses:
-            self._tree.add(sequence, sequence.tokens)
+        if not self.can_cut and sequence.reuses:
+            self.tree.add(sequence, sequence.tokens)
 
     def expect_no_more(self, sequence: Sequence) -> None:
         """Take note that one that waited has left."""
-        self._tree.remove(sequence)
+        self.tree.remove(sequence)
 
     def take(self, sequence: Sequence) -> None:
         """Give a sequence a slot. It is not ready where it must wait for another."""
         assert self.has_free, "no free slot"
-        self._clock += 1
-        self._tree.remove(sequence)
+        self.clock += 1
+        self.tree.remove(sequence)
         common = self._common(sequence)
         held = self._held(sequence, common)
         slot, source, length = self._choose(held)
-        leader = self._leader(sequence, common, length)
-        if leader is not None:
+        wait = self._wait(sequence, common, length)
+        if wait is not None:
             slot, source, length = self._victim(held), None, 0
-            self._waits.append(leader)
+            self._waits.append(wait)
             sequence.is_ready = False
         self._place(sequence, slot, source, length)
-        if leader is None:
+        if wait is None:
             self._begin(sequence, common)
 
     def settle(self) -> None:
@@ -131,7 +138,7 @@ class PrefixCache:
             held = self._held(sequence, common)
             source = _best(held)
             length = held[source] if source is not None else 0
-            again = self._leader(sequence, common, length)
+            again = self._wait(sequence, common, length)
             if again is not None:
                 self._waits.append(again)
                 continue
@@ -141,6 +148,7 @@ class PrefixCache:
                 self._placements.append(Placement(sequence, self.slots[sequence.slot], length, source))
                 sequence.computed = length
             self._begin(sequence, common)
+        self._release()
 
     def give_back(self, sequence: Sequence) -> None:
         """End the ownership of a slot, which holds what is computed of the sequence."""
@@ -150,22 +158,56 @@ class PrefixCache:
             if wait.sequence is sequence:
                 self._waits.remove(wait)
                 sequence.is_ready = True
+                self._release()
                 break
-        self._clock += 1
-        slot.left, slot.owner, slot.used = sequence.tokens[: sequence.computed], None, self._clock
-        self._tree.add(slot, slot.left)
+        self.clock += 1
+        slot.left, slot.owner, slot.used = sequence.tokens[: sequence.computed], None, self.clock
+        self.tree.add(slot, slot.left)
 
     def placements(self) -> list[Placement]:
         """What is to be done before the next decode; they are given out once."""
         placements, self._placements = self._placements, []
         return placements
 
-    def keep(self, tokens: list[int], data: memoryview) -> None:
+    def keep(self, tokens: list[int], data: memoryview) -> Saved:
         """Take a state that was saved."""
-        entry = Saved(tokens, data, self._clock)
-        self._tree.add(entry, tokens)
-        for gone in self.saved.put(entry, self._clock):
-            self._tree.remove(gone)
+        entry = Saved(tokens, data, self.clock)
+        self.tree.add(entry, tokens)
+        for gone in self.saved.put(entry, self.clock):
+            self.tree.remove(gone)
+        return entry
+
+    def wanted(self) -> list[Stored]:
+        """Files that are to be read; they are given out once."""
+        wanted, self._wanted = self._wanted, []
+        return wanted
+
+    def touched(self) -> list[Stored]:
+        """Files that would have been of use since the last look, had nobody else held what they hold."""
+        touched, self._touched = self._touched, {}
+        return [stored for stored in touched if stored in self.tree]
+
+    def arrive(self, stored: Stored, data: memoryview | None) -> None:
+        """Take what was read from a file; None where it is of no use, and then it is forgotten."""
+        stored.is_coming = False
+        if data is None:
+            self.tree.remove(stored)
+        elif any(wait.leader is stored for wait in self._waits):
+            stored.loaded = self.keep(stored.tokens, data)
+            self._read.add(stored)
+
+    def archive(self, stored: Stored) -> list[Stored]:
+        """Take note of a file that was written; those that are of no use beside it, which are forgotten."""
+        gone = superseded(self, stored)
+        for other in gone:
+            self.tree.remove(other)
+        self.tree.add(stored, stored.tokens)
+        return gone
+
+    def forget(self, slot: Slot) -> None:
+        """Take note that a free slot is empty."""
+        slot.left = []
+        self.tree.add(slot, [])
 
     def fail(self, placement: Placement) -> None:
         """Take note that a slot is empty, since it could not be filled as it was to be."""
@@ -174,27 +216,30 @@ class PrefixCache:
             sequence.computed = 0
             sequence.cached *= bool(sequence.preemptions)
         elif slot.owner is None:
-            slot.left = []
-            self._tree.add(slot, [])
+            self.forget(slot)
 
     def _common(self, sequence: Sequence) -> dict[Holder, int]:
         """How many of a sequence's first tokens each has, or will have; the last is computed always, to have logits."""
         if not sequence.reuses:
             return {}
         most = len(sequence.tokens) - 1
-        return {holder: min(length, most) for holder, length in self._tree.match(sequence.tokens).items()}
+        return {holder: min(length, most) for holder, length in self.tree.match(sequence.tokens).items()}
 
     def _held(self, sequence: Sequence, common: dict[Holder, int]) -> dict[Source, int]:
         """How many of a sequence's first tokens each can give now."""
         held: dict[Source, int] = {}
         for holder, length in common.items():
-            if isinstance(holder, Sequence) or (isinstance(holder, Slot) and not self._can_give(holder, sequence)):
+            if isinstance(holder, Stored) and holder.loaded is not None:
+                holder = holder.loaded
+            if isinstance(holder, Stored | Sequence):
                 continue
-            if isinstance(holder, Slot) and holder.owner is not None and length == self._tree.length(holder):
+            if isinstance(holder, Slot) and not self._can_give(holder, sequence):
+                continue
+            if isinstance(holder, Slot) and holder.owner is not None and length == self.tree.length(holder):
                 # The tree does not know of answers that are still being written.
                 length += common_prefix(sequence.tokens[length:-1], holder.tokens, length)
             usable = min(length, holder.length)
-            if usable and (self._can_cut or usable == holder.length):
+            if usable and (self.can_cut or usable == holder.length):
                 held[holder] = usable
         return held
 
@@ -229,14 +274,26 @@ class PrefixCache:
 
     def _loss(self, slot: Slot, kept: int) -> float:
         """What is lost with the tokens beyond the first `kept`: those that nobody else has, by how likely they are."""
-        if slot not in self._tree:
+        if slot not in self.tree:
             return 0.0
         lost = len(slot.left) - max(kept, self._shared(slot))
-        return max(0, lost) * worth(slot, self._clock)
+        return max(0, lost) * worth(slot, self.clock)
 
     def _shared(self, slot: Slot) -> int:
         """How much of a free slot somebody else could give."""
-        return self._tree.shared(slot) if self._can_cut else 0
+        return self.tree.shared(slot) if self.can_cut else 0
+
+    def _wait(self, sequence: Sequence, common: dict[Holder, int], length: int) -> _Wait | None:
+        """What it is worth to wait for, where a sequence could begin with `length` tokens at once."""
+        wait = self._leader(sequence, common, length)
+        files = {it: until for it, until in common.items() if isinstance(it, Stored) and it.loaded is None}
+        stored = best(self, files, length if wait is None else wait.length)
+        if stored is None:
+            return wait
+        if not stored.is_coming:
+            stored.is_coming = True
+            self._wanted.append(stored)
+        return _Wait(sequence, stored, files[stored])
 
     def _leader(self, sequence: Sequence, common: dict[Holder, int], length: int) -> _Wait | None:
         """Who is about to compute much more than `length` of a sequence's tokens, and how much."""
@@ -247,14 +304,14 @@ class PrefixCache:
                 continue
             if leader.lane is Lane.BACKGROUND and sequence.lane is Lane.INTERACTIVE:
                 continue  # it would have to wait for what has to wait for it
-            is_ahead = until > leader.computed and (self._can_cut or until in leader.checkpoints)
+            is_ahead = until > leader.computed and (self.can_cut or until in leader.checkpoints)
             if is_ahead and until >= length + MIN_COPY and (best is None or until > best.length):
                 best = _Wait(sequence, leader, until)
         return best
 
     def _place(self, sequence: Sequence, slot: Slot, source: Source | None, length: int) -> None:
         lost = None
-        if slot in self._tree and self.saved.has_room_for(len(slot.left)):
+        if slot in self.tree and self.saved.has_room_for(len(slot.left)):
             kept = max(self._shared(slot), length if source is None else 0)
             lost = slot.left if len(slot.left) - kept >= MIN_SAVED else None
         slot.uses = slot.uses + 1 if source is None and length >= MIN_REUSE else 0
@@ -263,22 +320,32 @@ class PrefixCache:
         self._placements.append(Placement(sequence, slot, length, source, lost))
         slot.left, slot.owner, sequence.slot, sequence.computed = [], sequence, slot.id, length
         if sequence.source is None:
-            self._tree.add(slot, sequence.tokens)
+            self.tree.add(slot, sequence.tokens)
 
     def _begin(self, sequence: Sequence, common: dict[Holder, int]) -> None:
         """Take note of what a sequence that is ready begins with, and of where its state is to be saved."""
+        files = {holder: length for holder, length in common.items() if isinstance(holder, Stored)}
+        if (stored := best(self, files, 0)) is not None:
+            self._touched[stored] = None
         if not sequence.preemptions:  # else it finds what it wrote itself
             sequence.cached = sequence.computed
         sequence.checkpoints, end = [], len(sequence.tokens) - 1
-        if self._can_cut or not sequence.reuses or not self.saved.has_room_for(end):
+        if self.can_cut or not sequence.reuses or not self.saved.has_room_for(end):
             return
         waiting = {length for holder, length in common.items() if isinstance(holder, Sequence)}
         branches = {*sorted(waiting)[-MOST_BRANCHES:], max(common.values(), default=0)}
         lengths = {end, *branches, *range(CHECKPOINT_INTERVAL, end, CHECKPOINT_INTERVAL)}
         sequence.checkpoints = sorted(at for at in lengths if at >= max(MIN_COPY, sequence.computed + 1))
 
+    def _release(self) -> None:
+        """Let go what was read and nobody waits for any more."""
+        awaited = {wait.leader for wait in self._waits}
+        for stored in self._read - awaited:
+            stored.loaded = None
+        self._read &= awaited
+
     def _use(self, holder: Source) -> None:
-        holder.used = self._clock
+        holder.used = self.clock
         holder.uses += 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -82,6 +82,20 @@ class PrefixTree(Generic[Holder]):
         while node.parent is not None and len(node.holders) == 1:
             node = node.parent
         return node.depth
+
+    def is_branch(self, holder: Holder) -> bool:
+        """Whether others go on differently where this holder ends."""
+        return len(self._ends[holder].children) > 1
+
+    def branches(self, least: int) -> Iterator[tuple[int, set[Holder]]]:
+        """Where holders part that have so many tokens in common, the shortest first: how many, and who has them."""
+        nodes, found = [self._root], []
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children.values()
+            if node.depth >= least and len(node.children) > 1:
+                found.append((node.depth, node.holders))
+        yield from sorted(found, key=lambda branch: branch[0])
 
     def _split(self, node: _Node[Holder], at: int) -> _Node[Holder]:
         """Put a node between this one and its parent."""

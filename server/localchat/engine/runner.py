@@ -64,6 +64,10 @@ class Runner:
         """What the KV cache holds in a slot; None where it cannot be had at the moment."""
         return self._context.save(slot)
 
+    def state_bytes(self, slot: int) -> int:
+        """Bytes that `save` would take."""
+        return self._context.state_bytes(slot)
+
     def restore(self, slot: int, data: memoryview) -> None:
         """Let a slot hold what was saved; it is empty where that is impossible."""
         self._context.restore(slot, data)

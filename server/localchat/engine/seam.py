@@ -67,6 +67,9 @@ class Context(Protocol):
     def save(self, sequence: int) -> memoryview | None:
         """What the memory holds of a sequence; None where it cannot be had at the moment."""
 
+    def state_bytes(self, sequence: int) -> int:
+        """Bytes that `save` would take."""
+
     def restore(self, sequence: int, data: memoryview) -> bool:
         """Replace a sequence by one that was saved; False, and the sequence empty, if that is impossible."""
 

@@ -115,6 +115,10 @@ class EncoderDecoder:
         """Never."""
         return None
 
+    def state_bytes(self, slot: int) -> int:
+        """None."""
+        return 0
+
     def restore(self, slot: int, data: memoryview) -> bool:
         """Never."""
         return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -17,6 +18,8 @@ from localchat.errors import EngineError, LocalchatError, ModelLoadFailed, Worke
 from localchat.lane import Lane
 from localchat.outputs import Delta
 from localchat.worker import messages as m
+
+log = logging.getLogger(__name__)
 
 _Answer = TypeVar("_Answer", m.Tokens, m.Text, m.Vectors, m.UsageReport)
 _COMMAND = (sys.executable, "-m", "localchat.worker.process")
@@ -265,6 +268,8 @@ class WorkerClient(asyncio.SubprocessProtocol):
                     generation._take(reply)
             case m.Failed():
                 self._fail(reply)
+            case m.Notice():
+                log.warning("%s", reply.text)
             case m.Loaded():
                 if not self._loaded.done():  # nobody waits any more where the start was given up
                     self._loaded.set_result(reply)

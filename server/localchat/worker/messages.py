@@ -47,6 +47,11 @@ class Load(msgspec.Struct, tag=True, frozen=True):
     """Whether texts begin with BOS; None is as the file says."""
     prefix_cache: int = 0
     """Bytes of RAM for prefixes that lost their slot."""
+    prefix_disk: int = 0
+    """Bytes of files for prefixes that outlive the process; 0 keeps none."""
+    prefix_dir: str = ""
+    prefix_key: str = ""
+    """Names all that decides what the KV cache holds of given tokens."""
     max_step_ms: float = 70.0
     adapt_threads: bool = True
     speculate: bool = True
@@ -172,6 +177,12 @@ class Failed(msgspec.Struct, tag=True, frozen=True):
         return BY_NAME.get(self.error, EngineError)(self.message, param=self.param)
 
 
+class Notice(msgspec.Struct, tag=True, frozen=True):
+    """Something that whoever runs the server should know."""
+
+    text: str
+
+
 class Step(msgspec.Struct, tag=True, frozen=True):
     """What one engine step made, of all sequences."""
 
@@ -214,7 +225,7 @@ class UsageReport(msgspec.Struct, tag=True, frozen=True):
 
 
 Request = Load | Submit | Abort | Tokenize | Detokenize | Embed | GetUsage | Shutdown
-Reply = Loaded | Accepted | Failed | Step | Tokens | Text | Vectors | UsageReport
+Reply = Loaded | Accepted | Failed | Notice | Step | Tokens | Text | Vectors | UsageReport
 
 decode_request = msgspec.msgpack.Decoder(Request).decode
 decode_reply = msgspec.msgpack.Decoder(Reply).decode

@@ -30,20 +30,26 @@ from localchat.llama.context import Context, ContextParams
 from localchat.llama.encoder_decoder import EncoderDecoder
 from localchat.llama.model import Model
 from localchat.worker import messages as m
+from localchat.worker.archive import Archive
 from localchat.worker.draft import load_draft, speculation
 from localchat.worker.embedding import EmbeddingIntake, load_embedder, run_embedding
 from localchat.worker.intake import Inbox, Intake, Output, read
+from localchat.worker.keeper import Keeper
 
 
-def run_engine(engine: Engine, inbox: Inbox, output: Output) -> None:
+def run_engine(engine: Engine, inbox: Inbox, output: Output, keeper: Keeper | None = None) -> None:
     """The engine's loop: do what came in, then step; sleep when there is nothing to do. Ends on None."""
     while True:
         while engine.is_idle or not inbox.empty():
-            job = inbox.get()
+            job = keeper.next(inbox) if keeper is not None else inbox.get()
             if job is None:
+                if keeper is not None:
+                    keeper.finish()
                 return
             job()
         deltas, failures = engine.step()
+        if keeper is not None:
+            keeper.note_work()
         if deltas:
             output.send(m.Step(deltas))
         for failure in failures:
@@ -112,7 +118,7 @@ def load(request: m.Load) -> tuple[Parts, m.Loaded]:
     return parts, info
 
 
-def start(request: m.Load, parts: Parts, post: Callable[[Job], None]) -> Engine:
+def start(request: m.Load, parts: Parts, post: Callable[[Job], None], archive: Archive | None = None) -> Engine:
     """The engine of what was loaded."""
     context, calibration = parts.context, parts.calibration
     cost_model = CostModel(calibration.stairs, calibration.few, calibration.many) if calibration else CostModel()
@@ -128,6 +134,7 @@ def start(request: m.Load, parts: Parts, post: Callable[[Job], None]) -> Engine:
         max_seconds=request.max_step_ms / 1e3,
         streams=not request.kv_unified,
         saved_bytes=request.prefix_cache,
+        archive=archive,
     )
 
 
@@ -146,6 +153,15 @@ def _pace(request: m.Load, parts: Parts) -> Pace | None:
                 one.set_threads(min(single, count), count)
 
     return Pace(request.threads, change, single=single)
+
+
+def _archive(request: m.Load, parts: Parts, output: Output) -> Archive | None:
+    """Where prefixes outlive the process, if they are to."""
+    if not request.prefix_disk or not request.prefix_key or not isinstance(parts.context, Context):
+        return None
+    return Archive(
+        Path(request.prefix_dir), request.prefix_key, request.prefix_disk, lambda text: output.send(m.Notice(text))
+    )
 
 
 def _claim_stdout() -> int:
@@ -174,9 +190,11 @@ def main() -> None:
             run = functools.partial(run_embedding, vectors, inbox, output)
         else:
             parts, info = load(request)
-            engine = start(request, parts, inbox.put)
+            archive = _archive(request, parts, output)
+            engine = start(request, parts, inbox.put, archive)
+            keeper = Keeper(engine, archive, inbox.put) if archive is not None else None
             handle = Intake(engine, parts.context, output, request.queue_size).handle
-            run = functools.partial(run_engine, engine, inbox, output)
+            run = functools.partial(run_engine, engine, inbox, output, keeper)
     except LocalchatError as error:
         output.send(m.Failed.of(0, error))
         sys.exit(1)

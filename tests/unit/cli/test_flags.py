@@ -41,6 +41,8 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     "flash_attn": (["--flash-attn", "off"], "off"),
     "gpu_layers": (["--gpu-layers", "0"], 0),
     "prefix_cache": (["--prefix-cache", "1G"], 2**30),
+    "prefix_disk": (["--prefix-disk", "1G"], 2**30),
+    "prefix_dir": (["--prefix-dir", "p"], Path("p")),
     "mmap": (["--no-mmap"], False),
     "max_step_ms": (["--max-step-ms", "50"], 50.0),
     "adapt_threads": (["--no-adapt-threads"], False),

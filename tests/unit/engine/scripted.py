@@ -134,6 +134,9 @@ class ScriptedContext:
     def save(self, sequence: int) -> memoryview | None:
         return np.array(self.kv[sequence], np.int32).view(np.uint8).data
 
+    def state_bytes(self, sequence: int) -> int:
+        return 4 * len(self.kv[sequence])
+
     def restore(self, sequence: int, data: memoryview) -> bool:
         if self.refusals:
             self.refusals -= 1

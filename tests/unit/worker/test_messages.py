@@ -68,6 +68,7 @@ REPLIES: list[m.Reply] = [
     m.Accepted(1, 300),
     m.Failed(3, "InvalidRequest", "no", "top_k"),
     m.Failed(4, "WorkerDied", "gone"),
+    m.Notice("the disk is full"),
     m.Step([Delta(1, "a"), Delta(2, "é", []), Delta(3, "", [LOGPROB, TokenLogprob(1, b"", None, [])], FINISH)]),
     m.Tokens(5, [1, 2]),
     m.Text(6, "\ufffd"),
