@@ -47,7 +47,9 @@ class Running:
 
 
 def localchat_command(setup: Setup, port: int, extra: Sequence[str] = ()) -> list[str]:
-    """Our command line."""
+    """Our command line. Files of prefixes from earlier runs are used by none that does not ask for them."""
+    if "--prefix-dir" not in extra:
+        extra = (*extra, "--prefix-disk", "0")
     return [
         sys.executable, "-m", "localchat", "serve", "--model", str(setup.model), "--port", str(port),
         "--threads", str(setup.threads), "--parallel", str(setup.parallel), "--ctx-size", str(setup.ctx_size), *extra,

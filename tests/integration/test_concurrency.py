@@ -95,7 +95,15 @@ async def open_home(models_dir: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     async with contextlib.AsyncExitStack() as stack:
 
         async def start(**options: Any) -> Home:
-            given = {"ctx_size": 1024, "threads": 1, "parallel": 4, "port": 0, "models_dir": models_dir, **options}
+            given = {
+                "ctx_size": 1024,
+                "threads": 1,
+                "parallel": 4,
+                "port": 0,
+                "models_dir": models_dir,
+                "prefix_disk": 0,
+            }
+            given |= options
             settings = load_settings(**given)
             launcher = Launcher(settings, load_registry())
             pool = ModelPool(launcher.prepare_named(SilentProgress()), launcher)

@@ -57,6 +57,6 @@ async def test_estimate_is_within_a_tenth_of_the_resident_set(
         if not path.exists():
             requantize(embedded_model_path, quant, path, SilentProgress())
     # One thread, because several would wait for each other on a busy machine.
-    settings = load_settings(ctx_size=512, parallel=2, threads=1, mmap=mmap, force=True)
+    settings = load_settings(ctx_size=512, parallel=2, threads=1, mmap=mmap, prefix_disk=0, force=True)
     launch = prepare(str(path), settings, load_registry(), probe(), SilentProgress())
     assert launch.plan.memory.total == pytest.approx(await resident_when_full(launch), rel=0.1)
