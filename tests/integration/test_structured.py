@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from schemas import Schema, deep, schema
 
-from .serving import MODEL
+from .serving import MODEL, RunningServer
 
 PERSON: Schema = {
     "type": "object",
@@ -172,6 +172,73 @@ def test_many_schemas_at_once_do_not_meet(client: openai.OpenAI) -> None:
         if reason == "stop":
             jsonschema.validate(json.loads(text), one)
     assert sum(reason == "stop" for _, reason in answers) > 8
+
+
+def test_streams_of_different_schemas_do_not_meet(client: openai.OpenAI) -> None:
+    given = [{"type": "array", "items": {"const": f"word {n}"}, "minItems": 2, "maxItems": 2} for n in range(8)]
+
+    def answer(one: Schema) -> str:
+        chunks = client.chat.completions.create(stream=True, temperature=1.5, **ask(response_format=by(one)))
+        return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(answer, given))
+    assert [json.loads(text) for text in answers] == [[f"word {n}"] * 2 for n in range(8)]
+
+
+def test_completion_keeps_a_schema(client: openai.OpenAI) -> None:
+    reply = client.completions.create(
+        model=MODEL, prompt="JSON: ", max_tokens=100, temperature=1.5, extra_body={"response_format": by(PERSON)}
+    )
+    jsonschema.validate(json.loads(reply.choices[0].text), PERSON)
+
+
+def test_keywords_that_ask_for_nothing_are_said(client: openai.OpenAI) -> None:
+    given = {"type": "boolean", "nullable": True}
+    reply = client.chat.completions.with_raw_response.create(**ask(response_format=by(given)))
+    assert reply.headers["x-localchat-ignored"] == "response_format.json_schema.schema#/nullable"
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_grammar_holds_where_all_that_it_allows_is_banned(
+    client: openai.OpenAI, http: httpx.Client, temperature: float
+) -> None:
+    [token] = http.post("/v1/tokenize", json={"model": MODEL, "text": "a"}).json()["tokens"]
+    reply = client.chat.completions.create(
+        **ask(logit_bias={str(token): -100}, temperature=temperature, extra_body={"regex": "a"})
+    )
+    assert content(reply) == "a"
+    assert reply.choices[0].finish_reason == "stop"
+
+
+def _nested(levels: int) -> Schema:
+    inner: Schema = {"type": "integer"}
+    for _ in range(levels):
+        inner = {"type": "array", "items": inner}
+    return inner
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"response_format": by(_nested(150))},
+        {"response_format": by({"type": "string", "format": "date", "allOf": 5})},
+        {"response_format": by({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}})},
+        {"extra_body": {"grammar": "root ::= missing"}},
+        {"extra_body": {"grammar": "root ::= " + "(" * 3000}},
+        {"extra_body": {"grammar": 'root ::= "a"\n' * 20000}},
+        {"extra_body": {"lark": "start: r0\n" + "".join(f'r{n}: "a" r{n + 1}\n' for n in range(20000))}},
+        {"extra_body": {"regex": "(" * 4000}},
+    ],
+    ids=["nested", "allOf", "loop", "missing rule", "open parentheses", "many rules", "long chain", "open groups"],
+)
+def test_hostile_grammars_end_nothing_but_themselves(
+    client: openai.OpenAI, server: RunningServer, more: dict[str, Any]
+) -> None:
+    worker = server.worker
+    with pytest.raises(openai.BadRequestError):
+        client.chat.completions.create(**ask(**more))
+    assert server.worker == worker
 
 
 @pytest.mark.parametrize(

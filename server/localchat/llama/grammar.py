@@ -71,10 +71,6 @@ class Matcher:
         """Whether nothing may follow any more."""
         return self._matcher.is_stopped()
 
-    def forced(self) -> list[int]:
-        """The tokens that must come next, as far as there is no choice."""
-        return self._matcher.compute_ff_tokens()
-
 
 class Grammars:
     """Compiles constraints for one vocabulary. May be used from any thread."""

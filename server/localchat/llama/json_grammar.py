@@ -15,7 +15,7 @@ from localchat.json_schema import Node, Path, walk
 # Between the parts of JSON stand one space, or a new line and its indentation. Without a bound, a model that writes
 # blanks would go on until its tokens are spent. Without \u, since a name could be spelled in two ways, and pass for
 # one that the schema does not have. All are given, because a schema's own "x-guidance" decides on those that are not.
-_OPTIONS = {
+OPTIONS = {
     "whitespace_pattern": r"( |\n {0,24})?",
     "whitespace_flexible": True,
     "item_separator": ",",
@@ -51,12 +51,17 @@ Fault = tuple[Path, str, str]
 
 def grammar_from_schema(schema: Any) -> str:
     """A schema as a grammar. Raises ValueError where it is nested too deeply."""
-    refined = deepcopy(schema)
-    for _, node in list(walk(refined)):
+    return LLMatcher.grammar_from_json_schema(json.dumps(refined(schema)), overrides=OPTIONS)  # type: ignore[arg-type]
+
+
+def refined(schema: Any) -> Any:
+    """A schema that asks by other keywords for what llguidance leaves out of formats."""
+    made = deepcopy(schema)
+    for _, node in list(walk(made)):
         more = _REFINED.get(node["format"]) if isinstance(node.get("format"), str) else None
         if more and isinstance(node.setdefault("allOf", []), list):
             node["allOf"] = [*node["allOf"], *more]
-    return LLMatcher.grammar_from_json_schema(json.dumps(refined), overrides=_OPTIONS)  # type: ignore[arg-type]
+    return made
 
 
 def unsaid_faults(schema: Node) -> Iterator[Fault]:

@@ -37,7 +37,7 @@ async def create_completion(body: CompletionRequest, request: Request, pool: Poo
         prompt_logprobs=bool(body.echo) and body.logprobs is not None,
         lane=who.lane,
         key=who.name,
-        constraint=body.constraint_with(),
+        constraint=body.constraint,
         deterministic=bool(body.deterministic),
     )
     async with using(entry, request, body.keep_alive) as model:

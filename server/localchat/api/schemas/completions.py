@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from localchat.api.schemas.policy import Ignored
+from localchat.api.schemas.policy import Ignored, Ours
 from localchat.api.schemas.sampling import StreamOptions, check_token_id
-from localchat.api.schemas.structured import GrammarFields
+from localchat.api.schemas.structured import GrammarFields, ResponseFormat, format_constraint
 from localchat.api.schemas.types import MAX_INT, KeepAlive, Text
+from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest
 
 MAX_CHOICES = 64
@@ -38,8 +39,16 @@ class CompletionRequest(GrammarFields):
     suffix: Text | None = Field(
         None, description="What comes after the gap that is filled; refused for models without infill tokens."
     )
+    response_format: Annotated[ResponseFormat | None, Ours()] = Field(
+        None, description="text, json_object, or json_schema, as for chat."
+    )
     keep_alive: KeepAlive = None
     user: Annotated[str | None, Ignored("nothing is kept of who asks")] = None
+
+    @property
+    def constraint(self) -> Constraint | None:
+        """What the text must be. Raises InvalidRequest."""
+        return self.constraint_with(format_constraint(self.response_format, "response_format"))
 
     @property
     def prompts(self) -> list[str] | list[list[int]]:

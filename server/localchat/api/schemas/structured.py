@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from itertools import islice
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from pydantic import Field
 
@@ -12,8 +15,10 @@ from localchat.api.schemas.sampling import SamplingFields
 from localchat.api.schemas.types import Text
 from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest
+from localchat.json_schema import meaningless, pointer
 
 MAX_CHOICES = 1000
+MOST_IGNORED = 16
 
 
 class TextFormat(Body):
@@ -37,6 +42,13 @@ class JsonSchema(Body):
     )
     strict: bool | None = Field(None, description="Schemas are enforced either way.")
     description: Annotated[str | None, Ignored("the prompt says what is wanted")] = None
+
+    def ignored(self, prefix: str = "") -> Iterator[str]:
+        """The fields without effect, and the first of the schema's keywords that ask for nothing."""
+        yield from super().ignored(prefix)
+        for path in islice(meaningless(self.schema_), MOST_IGNORED):
+            # A header holds neither every character nor commas within its parts; RFC 6901 has them percent-encoded.
+            yield f"{prefix}schema{quote(pointer(path), safe='#/~$')}"
 
 
 class JsonSchemaFormat(Body):
