@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 
 import llama_cpp as C
 import numpy as np
-from llguidance import LLMatcher, LLParserLimits, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from numpy.typing import NDArray
 
 from localchat.constraint import Constraint
@@ -87,15 +87,19 @@ class Grammars:
 
     @cached_property
     def _tokenizer(self) -> LLTokenizer:
-        # As `llguidance.llamacpp` does it, which calls what llama.cpp is about to drop.
         vocabulary = self._vocabulary
-        return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined,no-any-return]
-            tokens=[_spelling(vocabulary, token) for token in range(vocabulary.size)],
-            vocab_ptr=vocabulary.pointer,
-            tokenize_fptr=ctypes.cast(C.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value,
-            eos_token=sorted(vocabulary.end_tokens),
-            slices=None,
-        )
+        spelled = Spelled(vocabulary)
+        ends = sorted(vocabulary.end_tokens)
+        try:  # as `llguidance.llamacpp` does it, which calls what llama.cpp is about to drop
+            return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined,no-any-return]
+                tokens=spelled.tokens,
+                vocab_ptr=vocabulary.pointer,
+                tokenize_fptr=ctypes.cast(C.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value,
+                eos_token=ends,
+                slices=None,
+            )
+        except ValueError:  # a vocabulary without a token for each control character, such as T5's
+            return LLTokenizer(TokenizerWrapper(spelled), eos_token=ends)
 
     def _compile(self, constraint: Constraint) -> LLMatcher:
         def refuse(why: str) -> InvalidRequest:
@@ -129,11 +133,34 @@ def _compiled(constraint: Constraint, tokenizer: LLTokenizer) -> LLMatcher:
         raise _Fault(f": {_one_line(str(error))}") from None
     matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=_LIMITS)
     if not matcher.is_error():
-        matcher.compute_bitmask()
+        matcher.compute_bitmask()  # which tells what nothing matches
     if matcher.is_error():
         place = _place(*find_fault(schema, _complaint)) if is_schema else ""
         raise _Fault(f"{place}: {_one_line(matcher.get_error())}")
     return matcher
+
+
+class Spelled:
+    """A vocabulary as llguidance takes it from Python, which must spell texts to the byte."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.tokens = [_spelling(vocabulary, token) for token in range(vocabulary.size)]
+        self.eos_token_id = vocabulary.eos
+        self.bos_token_id = None
+        self._ids = {piece: token for token, piece in enumerate(self.tokens) if piece}
+        self._longest = max(map(len, self._ids))
+
+    def __call__(self, text: bytes) -> list[int]:
+        """The longest tokens that spell a text from its beginning, as far as there are any."""
+        tokens: list[int] = []
+        while text:
+            lengths = range(min(self._longest, len(text)), 0, -1)
+            length = next((length for length in lengths if text[:length] in self._ids), 0)
+            if not length:
+                break
+            tokens.append(self._ids[text[:length]])
+            text = text[length:]
+        return tokens
 
 
 def _spelling(vocabulary: Vocabulary, token: int) -> bytes:
@@ -141,9 +168,8 @@ def _spelling(vocabulary: Vocabulary, token: int) -> bytes:
     piece = vocabulary.piece(token, special=True)
     attributes = C.llama_vocab_get_attr(vocabulary.pointer, token)
     looks_special = piece.startswith(b"<") and piece.endswith(b">")
-    is_special = attributes & C.LLAMA_TOKEN_ATTR_CONTROL or (
-        attributes & C.LLAMA_TOKEN_ATTR_USER_DEFINED and looks_special
-    )
+    is_hidden = piece and not vocabulary.piece(token)
+    is_special = is_hidden or (attributes & C.LLAMA_TOKEN_ATTR_USER_DEFINED and looks_special)
     return b"\xff" + piece if is_special else piece
 
 
@@ -178,7 +204,7 @@ def _one_line(complaint: str) -> str:
     if lines[0].startswith("panic:"):
         return "it is too large"
     if lines[0].startswith("NoExtension"):
-        return "no text matches it"
+        return "nothing that this model can write matches it"
     reasons = [line.removeprefix("error:") for line in lines[1:] if line.startswith("error:")]
     said = lines[0][:_MOST_COMPLAINT] + "".join(reasons[:1])[:_MOST_COMPLAINT]
     return said.replace("recursion limit exceeded", "it is nested too deeply")

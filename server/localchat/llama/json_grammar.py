@@ -58,6 +58,8 @@ def refined(schema: Any) -> Any:
     """A schema that asks by other keywords for what llguidance leaves out of formats."""
     made = deepcopy(schema)
     for _, node in list(walk(made)):
+        if node.get("uniqueItems") is False:  # which asks for nothing
+            del node["uniqueItems"]
         more = _REFINED.get(node["format"]) if isinstance(node.get("format"), str) else None
         if more and isinstance(node.setdefault("allOf", []), list):
             node["allOf"] = [*node["allOf"], *more]
