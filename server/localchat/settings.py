@@ -123,6 +123,9 @@ class Settings(BaseSettings):
     store_size: Size = Field(2**30, description="Most bytes in the store; what rested longest goes first.")
     drain_seconds: float = Field(10.0, ge=0, description="How long running streams may go on after Ctrl-C.")
     load_seconds: float = Field(600.0, gt=0, description="How long a request may wait for its model to load.")
+    lenient: bool = Field(
+        False, description="Ignore fields that nobody documents, and list them in x-localchat-ignored; else refuse."
+    )
     max_body_mb: PositiveInt = Field(16, description="Largest request body.")
     allowed_hosts: Names = Field([], description="Host headers to accept besides loopback names; * accepts all.")
     cors_origins: Names = Field([], description="Web origins that may call the API from a browser.")

@@ -61,6 +61,7 @@ def create_app(pool: ModelPool, settings: Settings, store: Store | None = None) 
     app.state.pool = pool
     app.state.store = store
     app.state.runs = runs
+    app.state.lenient = settings.lenient
     for router in ROUTERS:
         app.include_router(router)
     errors.add_handlers(app)

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Annotated, Any, cast
+from urllib.parse import quote
 
 from fastapi import Depends, Header, Request
 
@@ -14,12 +15,15 @@ from localchat.api.keys import NOBODY, Caller
 from localchat.api.schemas.policy import Body
 from localchat.api.streaming import ClientLeft, disconnected
 from localchat.chat.model import ChatModel
-from localchat.errors import InvalidRequest
+from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.lane import Lane
 from localchat.pool import Entry, ModelPool
 from localchat.store import Store
 
 IGNORED_HEADER = "x-localchat-ignored"
+MOST_NAMES = 50
+MOST_LETTERS = 200
+_HARMLESS = "[]#/% "
 
 
 async def _pool(request: Request) -> ModelPool:  # async, since FastAPI calls all others on threads
@@ -28,6 +32,15 @@ async def _pool(request: Request) -> ModelPool:  # async, since FastAPI calls al
 
 
 Pool = Annotated[ModelPool, Depends(_pool)]
+
+
+async def _lenient(request: Request) -> bool:
+    lenient: bool = request.app.state.lenient
+    return lenient
+
+
+Lenient = Annotated[bool, Depends(_lenient)]
+"""Whether fields that nobody documents are listed instead of refused."""
 
 
 async def _who(
@@ -79,7 +92,17 @@ async def using(entry: Entry, request: Request | None, keep_alive: float | None 
         entry.leave(place)
 
 
-def ignored_header(body: Body) -> dict[str, str]:
-    """The response header that lists the fields without effect. Raises UnsupportedField for a refused one."""
-    names = ",".join(sorted(body.ignored()))
-    return {IGNORED_HEADER: names} if names else {}
+def ignored_header(body: Body, *, lenient: bool = False) -> dict[str, str]:
+    """The response header that lists the fields without effect; with `lenient` unknown ones are among them.
+
+    Raises UnsupportedField for a refused field, and for an unknown one.
+    """
+    unknown = list(body.unknown())
+    if unknown and not lenient:
+        raise UnsupportedField(f"{unknown[0]} is not a field of this request; see docs/api.md", param=unknown[0])
+    names = sorted([*body.ignored(), *unknown])
+    if len(names) > MOST_NAMES:
+        names[MOST_NAMES:] = [f"and {len(names) - MOST_NAMES} more"]
+    # A client chose the unknown names: no header is to begin in one.
+    told = ",".join(quote(name[:MOST_LETTERS], _HARMLESS) for name in names)
+    return {IGNORED_HEADER: told} if told else {}

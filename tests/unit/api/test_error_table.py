@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from localchat import errors as e
 from localchat.api.errors import TABLE, body, describe, explain, response
 from localchat.api.schemas.chat import ChatRequest
 from localchat.api.schemas.completions import CompletionRequest
-from localchat.api.schemas.policy import Body
+from localchat.api.schemas.lists import PageQuery
 
 TREE = list(e.BY_NAME.values())
 
@@ -67,7 +67,7 @@ def test_message_with_half_a_character_can_be_sent() -> None:
     assert sent == body("not \\ud800", "invalid_request_error", "\\udfff", "invalid_value")
 
 
-def explained(schema: type[Body], given: Any) -> e.InvalidRequest:
+def explained(schema: type[BaseModel], given: Any) -> e.InvalidRequest:
     with pytest.raises(ValidationError) as caught:
         schema.model_validate(given)
     # FastAPI puts where the value was in front.
@@ -81,7 +81,6 @@ HI = [{"role": "user", "content": "Hi"}]
     ("given", "param", "message"),
     [
         ({"model": "a"}, "messages", "messages is missing"),
-        ({"model": "a", "messages": HI, "speed": 1}, "speed", "speed is not a field of this request"),
         ({"model": "a", "messages": HI, "n": "2"}, "n", "n: input should be a valid integer, not '2'"),
         ({"model": "a", "messages": [{"role": "user", "content": 5}]}, "messages[0].content", "not 5"),
         ({"model": "a", "messages": [{"role": "user"}]}, "messages[0].content", "messages[0].content is missing"),
@@ -105,5 +104,7 @@ def test_long_values_are_not_quoted() -> None:
     assert error.message == "n: input should be a valid integer"
 
 
-def test_unknown_field_is_an_error_of_its_own() -> None:
-    assert isinstance(explained(ChatRequest, {"model": "a", "messages": HI, "speed": 1}), e.UnsupportedField)
+def test_unknown_part_of_an_address_is_an_error_of_its_own() -> None:
+    error = explained(PageQuery, {"speed": "1"})
+    assert isinstance(error, e.UnsupportedField)
+    assert (error.param, error.message) == ("speed", "speed is not a field of this request; see docs/api.md")

@@ -60,9 +60,48 @@ def test_refused_field_of_a_part_is_named_by_its_path() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [{"txt": "a"}, {"parts": [{"lable": "a"}]}, {"text": 1}, {"speed": "1"}, {"speed": 1.0}]
+    ("body", "path"),
+    [
+        ({"txt": "a"}, "txt"),
+        ({"txt": None}, "txt"),
+        ({"part": {"lable": "a"}}, "part.lable"),
+        ({"parts": [{}, {"lable": "a"}]}, "parts[1].lable"),
+        ({"ignored": 1}, "ignored"),
+        ({"model_config": 1}, "model_config"),
+    ],
 )
-def test_unknown_fields_and_other_types_are_errors(body: dict[str, Any]) -> None:
+def test_unknown_field_is_refused_by_name_or_listed(body: dict[str, Any], path: str) -> None:
+    request = Request.model_validate(body)
+    with pytest.raises(UnsupportedField, match="is not a field of this request") as caught:
+        ignored_header(request)
+    assert caught.value.param == path
+    assert ignored_header(request, lenient=True) == {IGNORED_HEADER: path}
+
+
+@pytest.mark.parametrize("name", ["a\r\nset-cookie: b", "é,ü", "a" * 10_000])
+def test_unknown_name_makes_one_short_header(name: str) -> None:
+    [value] = ignored_header(Request.model_validate({name: 1, "b": 2}), lenient=True).values()
+    assert value.isascii()
+    assert value.isprintable()
+    assert value.count(",") == 1
+    assert len(value) < 1000
+
+
+def test_many_unknown_names_are_counted() -> None:
+    names = {f"field{number:03}": 1 for number in range(1000)}
+    [value] = ignored_header(Request.model_validate(names), lenient=True).values()
+    assert value.startswith("field000,field001,")
+    assert value.endswith(",field049,and 950 more")
+
+
+@pytest.mark.parametrize("lenient", [False, True])
+def test_refused_field_is_refused_by_a_lenient_server_too(lenient: bool) -> None:
+    with pytest.raises(UnsupportedField, match="magic"):
+        ignored_header(Request(magic=1), lenient=lenient)
+
+
+@pytest.mark.parametrize("body", [{"text": 1}, {"speed": "1"}, {"speed": 1.0}])
+def test_other_types_are_errors(body: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Request.model_validate(body)
 

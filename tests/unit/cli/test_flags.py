@@ -58,6 +58,7 @@ VALUES: dict[str, tuple[list[str], Any]] = {
     "store_size": (["--store-size", "2G"], 2**31),
     "drain_seconds": (["--drain-seconds", "0"], 0.0),
     "load_seconds": (["--load-seconds", "1.5"], 1.5),
+    "lenient": (["--lenient"], True),
     "max_body_mb": (["--max-body-mb", "2"], 2),
     "allowed_hosts": (["--allowed-hosts", "a", "--allowed-hosts", "b"], ["a", "b"]),
     "cors_origins": (["--cors-origins", "https://a"], ["https://a"]),

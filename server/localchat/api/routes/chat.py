@@ -7,7 +7,7 @@ from functools import partial
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Kept, Pool, Who, ignored_header, using
+from localchat.api.dependencies import Kept, Lenient, Pool, Who, ignored_header, using
 from localchat.api.encoders.chat import ChatFold, ChatStream
 from localchat.api.encoders.common import Envelope
 from localchat.api.responses import GENERATION_RESPONSES
@@ -22,10 +22,12 @@ router = APIRouter(tags=["chat"])
 
 
 @router.post("/v1/chat/completions", response_model=ChatReply, responses=GENERATION_RESPONSES)
-async def create_chat_completion(body: ChatRequest, request: Request, pool: Pool, who: Who, kept: Kept) -> Response:
+async def create_chat_completion(
+    body: ChatRequest, request: Request, pool: Pool, who: Who, kept: Kept, lenient: Lenient
+) -> Response:
     """Answer a conversation, as one reply or as a stream."""
+    headers = ignored_header(body, lenient=lenient)
     entry = pool.find(body.model)
-    headers = ignored_header(body)
     body.check(can_store=kept is not None)
     options = Options(
         max_tokens=body.token_limit,

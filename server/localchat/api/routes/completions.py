@@ -7,7 +7,7 @@ import asyncio
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, Who, ignored_header, using
+from localchat.api.dependencies import Lenient, Pool, Who, ignored_header, using
 from localchat.api.encoders.common import Envelope
 from localchat.api.encoders.completions import CompletionFold, CompletionStream
 from localchat.api.responses import GENERATION_RESPONSES
@@ -21,10 +21,12 @@ router = APIRouter(tags=["completions"])
 
 
 @router.post("/v1/completions", response_model=CompletionReply, responses=GENERATION_RESPONSES)
-async def create_completion(body: CompletionRequest, request: Request, pool: Pool, who: Who) -> Response:
+async def create_completion(
+    body: CompletionRequest, request: Request, pool: Pool, who: Who, lenient: Lenient
+) -> Response:
     """Continue prompts, as one reply or as a stream."""
+    headers = ignored_header(body, lenient=lenient)
     entry = pool.find(body.model)
-    headers = ignored_header(body)
     body.check()
     prompts, tries = body.prompts, body.tries
     # Choosing the best takes log-probabilities, whether or not they are reported.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Pool, Who, ignored_header, using
+from localchat.api.dependencies import Lenient, Pool, Who, ignored_header, using
 from localchat.api.encoders.common import to_json
 from localchat.api.encoders.embeddings import embedding_reply
 from localchat.api.responses import error_responses
@@ -20,10 +20,12 @@ router = APIRouter(tags=["embeddings"])
     response_model=EmbeddingReply,
     responses=error_responses(400, 403, 404, 413, 500, 502, 503, 507),
 )
-async def create_embeddings(body: EmbeddingRequest, request: Request, pool: Pool, who: Who) -> Response:
+async def create_embeddings(
+    body: EmbeddingRequest, request: Request, pool: Pool, who: Who, lenient: Lenient
+) -> Response:
     """Turn texts into vectors of length 1."""
+    headers = ignored_header(body, lenient=lenient)
     entry = pool.find(body.model)
-    headers = ignored_header(body)
     inputs = body.inputs
     async with using(entry, request, body.keep_alive) as model:
         model.check_embeds()

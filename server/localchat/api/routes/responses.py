@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Kept, Pool, Who, ignored_header, using
+from localchat.api.dependencies import Kept, Lenient, Pool, Who, ignored_header, using
 from localchat.api.encoders.common import to_json
 from localchat.api.encoders.responses import ResponseWriter
 from localchat.api.responding import Keeper, Order, events, kept_response, leave, written
@@ -29,11 +29,11 @@ Json = dict[str, Any]
 
 @router.post("/v1/responses", response_model=ResponseReply, responses=GENERATION_RESPONSES)
 async def create_response(
-    body: ResponseRequest, request: Request, pool: Pool, who: Who, kept: Kept, runs: Running
+    body: ResponseRequest, request: Request, pool: Pool, who: Who, kept: Kept, runs: Running, lenient: Lenient
 ) -> Response:
     """Answer, as one reply, as a stream of events, or in the background."""
+    headers = ignored_header(body, lenient=lenient)
     entry = pool.find(body.model)
-    headers = ignored_header(body)
     body.check(can_store=kept is not None)
     order = Order(body, await read_talk(body, kept, who.owner), who)
     store = None if body.store is False else kept
@@ -54,10 +54,10 @@ async def create_response(
 
 @router.post("/v1/responses/input_tokens", responses=error_responses(400, 403, 404, 413, 500, 502, 503, 507))
 async def count_input_tokens(
-    body: InputTokensRequest, request: Request, response: Response, pool: Pool, who: Who, kept: Kept
+    body: InputTokensRequest, request: Request, response: Response, pool: Pool, who: Who, kept: Kept, lenient: Lenient
 ) -> InputTokensReply:
     """Count the tokens that a response's input would have."""
-    response.headers.update(ignored_header(body))
+    response.headers.update(ignored_header(body, lenient=lenient))
     talk = await read_talk(body, kept, who.owner)
     async with using(pool.find(body.model), request) as model:
         tokens = await model.worker.tokenize(model.render(talk.messages), add_bos=True, parse_special=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from localchat.api.dependencies import Kept, Who
+from localchat.api.dependencies import Kept, Lenient, Who, ignored_header
 from localchat.api.encoders.common import to_json
 from localchat.api.responses import error_responses
 from localchat.api.schemas.chat import ChatUpdate
@@ -44,13 +44,16 @@ async def retrieve_chat_completion(completion_id: str, who: Who, kept: Kept) -> 
 @router.post(
     "/v1/chat/completions/{completion_id}", response_model=StoredChatReply, responses=error_responses(400, 404, 500)
 )
-async def update_chat_completion(completion_id: str, body: ChatUpdate, who: Who, kept: Kept) -> Response:
+async def update_chat_completion(
+    completion_id: str, body: ChatUpdate, who: Who, kept: Kept, lenient: Lenient
+) -> Response:
     """Give a kept chat completion other metadata; nothing else of it changes."""
+    headers = ignored_header(body, lenient=lenient)
     metadata = body.metadata or {}
     found = await kept.set_metadata(who.owner, "chat.completion", completion_id, metadata) if kept else None
     if found is None:
         raise _no_such(completion_id)
-    return _json(kept_chat(found))
+    return _json(kept_chat(found), headers)
 
 
 @router.delete("/v1/chat/completions/{completion_id}", responses=error_responses(404, 500))
@@ -76,5 +79,5 @@ def _no_such(id: str) -> NotFound:
     return NotFound(f"there is no chat completion {id!r}: those are kept that were made with store: true")
 
 
-def _json(content: Json) -> Response:
-    return Response(to_json(content), media_type="application/json")
+def _json(content: Json, headers: dict[str, str] | None = None) -> Response:
+    return Response(to_json(content), headers=headers, media_type="application/json")

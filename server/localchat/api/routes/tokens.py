@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from localchat.api.dependencies import Pool, ignored_header, using
+from localchat.api.dependencies import Lenient, Pool, ignored_header, using
 from localchat.api.responses import error_responses
 from localchat.api.schemas.tokens import DetokenizeReply, DetokenizeRequest, TokenizeReply, TokenizeRequest
 from localchat.errors import InvalidRequest
@@ -13,13 +13,15 @@ router = APIRouter(tags=["tokens"])
 
 
 @router.post("/v1/tokenize", responses=error_responses(400, 403, 404, 500, 502, 503, 507))
-async def tokenize(body: TokenizeRequest, request: Request, response: Response, pool: Pool) -> TokenizeReply:
+async def tokenize(
+    body: TokenizeRequest, request: Request, response: Response, pool: Pool, lenient: Lenient
+) -> TokenizeReply:
     """Cut a text, or the prompt of a conversation, into tokens."""
     if (body.text is None) == (body.messages is None):
         raise InvalidRequest("give either text or messages", param="text")
     if body.messages is not None and (body.add_special or body.parse_special):
         raise InvalidRequest("add_special and parse_special go with text; messages have both", param="messages")
-    response.headers.update(ignored_header(body))
+    response.headers.update(ignored_header(body, lenient=lenient))
     async with using(pool.find(body.model), request) as model:
         if body.messages is not None:
             text = model.render([turn.to_message() for turn in body.messages])
@@ -32,7 +34,10 @@ async def tokenize(body: TokenizeRequest, request: Request, response: Response, 
 
 
 @router.post("/v1/detokenize", responses=error_responses(400, 403, 404, 500, 502, 503, 507))
-async def detokenize(body: DetokenizeRequest, request: Request, pool: Pool) -> DetokenizeReply:
+async def detokenize(
+    body: DetokenizeRequest, request: Request, response: Response, pool: Pool, lenient: Lenient
+) -> DetokenizeReply:
     """Spell out token ids."""
+    response.headers.update(ignored_header(body, lenient=lenient))
     async with using(pool.find(body.model), request) as model:
         return DetokenizeReply(model=model.id, text=await model.worker.detokenize(body.tokens))

@@ -50,13 +50,20 @@ def policy_of(field: FieldInfo) -> tuple[Policy, str]:
 
 
 class Body(BaseModel):
-    """A request body, or a part of one. Unknown fields and wrong types are errors; nothing is coerced."""
+    """A request body, or a part of one. Wrong types are errors, nothing is coerced; `unknown` finds unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
+
+    def unknown(self, prefix: str = "") -> Iterator[str]:
+        """The fields given that nobody documents, as paths."""
+        yield from (f"{prefix}{name}" for name in self.model_extra or ())
+        for name in type(self).model_fields:
+            for path, part in _parts(f"{prefix}{name}", getattr(self, name)):
+                yield from part.unknown(f"{path}.")
 
     def ignored(self, prefix: str = "") -> Iterator[str]:
         """The fields given that have no effect, as paths. Raises UnsupportedField for one that is refused."""
-        for name in sorted(self.model_fields_set):
+        for name in sorted(self.model_fields_set & type(self).model_fields.keys()):
             value = getattr(self, name)
             if value is not None:
                 yield from self._ignored_field(name, value, prefix)
@@ -68,7 +75,14 @@ class Body(BaseModel):
                 raise UnsupportedField(f"{path} is not supported: {mark.reason}", param=path)
             if isinstance(mark, Ignored) and value not in mark.harmless:
                 yield path
-        parts = value if isinstance(value, list) else [value]
-        for index, part in enumerate(parts):
-            if isinstance(part, Body):
-                yield from part.ignored(f"{path}[{index}]." if isinstance(value, list) else f"{path}.")
+        for place, part in _parts(path, value):
+            yield from part.ignored(f"{place}.")
+
+
+def _parts(path: str, value: Any) -> Iterator[tuple[str, Body]]:
+    """The bodies that a field holds, with their paths."""
+    if isinstance(value, Body):
+        yield path, value
+    for index, part in enumerate(value) if isinstance(value, list) else ():
+        if isinstance(part, Body):
+            yield f"{path}[{index}]", part
