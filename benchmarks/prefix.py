@@ -1,8 +1,8 @@
 """What is not computed twice: a system prompt that users share, a conversation after a restart, and 16 streams.
 
 `users` and `restart` set the time to the first token against that of a prompt of the same length that nobody has seen.
-`streams` loads our two layouts of the KV cache and llama-server's in turn, with prompts that share 300 words, that share
-nothing, and with a long one alone. Results go to `benchmarks/results/prefix.json`.
+`streams` loads our two layouts of the KV cache and llama-server's in turn: 16 prompts that share 300 words, 16 that
+share nothing, and a long one alone. Results go to `benchmarks/results/prefix.json`.
 
     python benchmarks/prefix.py --llama-server BIN/llama-server [users] [restart] [streams]
 """
