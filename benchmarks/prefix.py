@@ -116,7 +116,7 @@ def streams(setup: Setup, rounds: int, binary: Path) -> list[dict[str, Any]]:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             servers = [
                 stack.enter_context(ours(shape, Path(folder), extra, f"localchat {name}"))
-                for name, extra in (("streams", ("--no-kv-unified",)), ("unified", ("--kv-unified",)))
+                for name, extra in (("streams", ()), ("unified", ("--kv-unified",)))
             ]
             for name, unified in (("streams", False), ("unified", True)):
                 port = free_port()

@@ -212,6 +212,8 @@ class PrefixCache:
     def fail(self, placement: Placement) -> None:
         """Take note that a slot is empty, since it could not be filled as it was to be."""
         sequence, slot = placement.sequence, placement.slot
+        if isinstance(placement.source, Saved):
+            self._refuse(placement.source)
         if slot.owner is sequence:
             sequence.computed = 0
             sequence.cached *= bool(sequence.preemptions)
@@ -336,6 +338,12 @@ class PrefixCache:
         branches = {*sorted(waiting)[-MOST_BRANCHES:], max(common.values(), default=0)}
         lengths = {end, *branches, *range(CHECKPOINT_INTERVAL, end, CHECKPOINT_INTERVAL)}
         sequence.checkpoints = sorted(at for at in lengths if at >= max(MIN_COPY, sequence.computed + 1))
+
+    def _refuse(self, saved: Saved) -> None:
+        """Let nobody be given again what the model would not take."""
+        for holder in self.tree.match(saved.tokens):
+            if isinstance(holder, Saved | Stored) and holder.tokens == saved.tokens:
+                self.tree.remove(holder)
 
     def _release(self) -> None:
         """Let go what was read and nobody waits for any more."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine
@@ -162,8 +164,12 @@ def test_a_state_that_the_model_refuses_is_computed_anew() -> None:
     said, _ = house.ask(text(1, LONG))
     house.keep_all()
     house.restart()
-    house.context.refusals = 1
+    house.context.refusals = 2
     assert house.ask([*said, 5]) == (plain([*said, 5]), 0)
+    house.ask(text(8, 40))
+    house.engine.submit(Sequence(7, [*said, 6], max_tokens=1, sampler=Greedy(), detokenizer=Detokenizer()))
+    house.run()
+    assert not house.shelf.asked  # it would be refused again
 
 
 @pytest.mark.parametrize(("more", "is_read"), [(10, True), (-10, False)])
@@ -174,6 +180,27 @@ def test_a_file_that_is_nearly_all_beside_the_point_is_not_read(more: int, is_re
     house.restart()
     share = LONG // MOST_READ + more
     assert house.ask([*said[:share], *[said[share] ^ 1] * 50])[1] == share * is_read
+
+
+@given(st.data())
+@pytest.mark.parametrize("can_cut", [True, False])
+def test_whatever_is_kept_and_lost_the_text_is_what_it_is_without(can_cut: bool, data: st.DataObject) -> None:
+    house = House(can_cut=can_cut, saved_bytes=data.draw(st.sampled_from([0, 8000, 1 << 20]), "bytes"))
+    texts = [text(1, LONG)]
+    for _ in range(data.draw(st.integers(1, 6), "steps")):
+        match data.draw(st.sampled_from(["ask", "ask", "keep", "restart"]), "what"):
+            case "keep":
+                house.keep_all()
+            case "restart":
+                house.restart()
+            case _:
+                begun = data.draw(st.sampled_from(texts), "text")
+                share = data.draw(st.integers(len(begun) // 2, len(begun)), "share")
+                prompt = [*begun[:share], *text(data.draw(st.integers(2, 5), "seed"), 150)]
+                said, cached = house.ask(prompt, broken=data.draw(st.booleans(), "broken"))
+                assert said == plain(prompt)
+                assert cached < len(prompt)
+                texts.append(said)
 
 
 # What is worth a file.
