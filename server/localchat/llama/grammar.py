@@ -45,12 +45,15 @@ class Matcher:
         self._size = size
         self._param = param
         self._mask = np.empty((size + 31) // 32, np.uint32)
+        self._allowed = np.empty(0, np.bool_)
         self._is_fresh = False
 
     def prepare(self) -> None:
         """Compute which tokens may come next, if that is not known yet."""
         if not self._is_fresh:
             self._matcher.unsafe_compute_mask_ptr(self._mask.ctypes.data, self._mask.nbytes)
+            bits = np.unpackbits(self._mask.view(np.uint8), count=self._size, bitorder="little")
+            self._allowed = bits.view(np.bool_)
             self._is_fresh = True
 
     def allowed(self) -> Allowed:
@@ -58,7 +61,7 @@ class Matcher:
         self.prepare()
         if self._matcher.is_error():
             raise EngineError(f"{self._param} cannot be followed any further: {_one_line(self._matcher.get_error())}")
-        return np.unpackbits(self._mask.view(np.uint8), count=self._size, bitorder="little").view(np.bool_)
+        return self._allowed.copy()  # which the caller may change
 
     def accept(self, token: int) -> None:
         """Take note of a token that was allowed. Raises EngineError where the grammar became too much to follow."""

@@ -147,6 +147,13 @@ def test_mask_is_the_same_when_it_was_prepared(grammars: Grammars) -> None:
     assert (one.allowed() == other.allowed()).all()
 
 
+def test_mask_that_the_caller_changes_is_the_same_when_asked_again(grammars: Grammars) -> None:
+    matcher = grammars.matcher(of({"type": "object"}))
+    before = matcher.allowed()
+    matcher.allowed()[:] = True
+    assert (matcher.allowed() == before).all()
+
+
 @pytest.mark.parametrize(
     ("given", "place"),
     [
