@@ -30,6 +30,7 @@ class Finish(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Why and how a sequence ended. Times are seconds.
 
     Of a prediction, the tokens that came and those that did not; of all guesses, how many were made and came true.
+    `reasoning_tokens` are those that the answer began with, thinking.
     """
 
     reason: FinishReason
@@ -44,6 +45,7 @@ class Finish(msgspec.Struct, array_like=True, frozen=True, gc=False):
     rejected_prediction: int = 0
     drafted: int = 0
     accepted: int = 0
+    reasoning_tokens: int = 0
 
 
 class Delta(msgspec.Struct, array_like=True, gc=False):

@@ -84,7 +84,7 @@ class Order:
     async def begin(self, model: ChatModel, writer: ResponseWriter) -> Generation:
         """Start the answer; it is accepted. Raises what the model has against the request."""
         params = model.sampling(self.body.sampling)
-        generation = model.stream(self.talk.messages, params, self.options, param="input")
+        generation = model.stream(self.talk.messages, params, self.options, param="input").generation
         await generation.accepted()
         writer.know(
             system_fingerprint=model.fingerprint,

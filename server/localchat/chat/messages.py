@@ -1,8 +1,7 @@
-"""A conversation, as templates take it."""
+"""A conversation, as requests have it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,19 +17,8 @@ class Message:
     content: str
     tool_calls: Sequence[dict[str, Any]] = field(default_factory=tuple)
     tool_call_id: str | None = None
-
-
-def for_template(message: Message, *, knows_tool_calls: bool) -> dict[str, Any]:
-    """A turn as a template's variable. A template that knows no tool calls gets them as words: nothing is lost."""
-    turn: dict[str, Any] = {"role": message.role, "content": message.content}
-    if message.tool_call_id is not None:
-        turn["tool_call_id"] = message.tool_call_id
-    if message.tool_calls and knows_tool_calls:
-        turn["tool_calls"] = list(message.tool_calls)
-    elif message.tool_calls:
-        calls = "\n".join(json.dumps(call["function"], ensure_ascii=False) for call in message.tool_calls)
-        turn["content"] = f"{message.content}\n{calls}" if message.content else calls
-    return turn
+    reasoning: str | None = None
+    """What the assistant thought before it spoke."""
 
 
 def merge_system(messages: Sequence[Message]) -> list[Message]:
@@ -48,3 +36,11 @@ def merge_system(messages: Sequence[Message]) -> list[Message]:
     if pending:
         merged.append(Message(role="user", content="\n\n".join(pending)))
     return merged
+
+
+def add_instructions(messages: Sequence[Message], text: str) -> list[Message]:
+    """The same conversation with more said in its system message."""
+    if messages and messages[0].role == "system":
+        first = Message(role="system", content=f"{messages[0].content}\n\n{text}")
+        return [first, *messages[1:]]
+    return [Message(role="system", content=text), *messages]

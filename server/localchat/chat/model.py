@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from localchat.chat.answer import AnswerParser, PlainParser
+from localchat.chat.calling import constrain
 from localchat.chat.messages import Message
+from localchat.chat.output_parser import CallParser
+from localchat.chat.reasoning import ThinkingParser, ThoughtTags
 from localchat.chat.template import ChatTemplate
-from localchat.constraint import Constraint
+from localchat.chat.thinking import plan_thinking
+from localchat.chat.tool_formats import ToolFormat
+from localchat.chat.tools import ToolUse
+from localchat.constraint import Constraint, Thoughts
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.lane import Lane
 from localchat.sampling_params import MAX_SEED, SamplingParams
@@ -30,8 +38,52 @@ class Options:
     prediction: str = ""
     """A text that answers are expected to be much like."""
     constraint: Constraint | None = None
+    """What the text must be."""
     deterministic: bool = False
     """Whether texts must be the same at any load."""
+    tools: ToolUse | None = None
+    effort: str | None = None
+    """How much to think, as the template has it; none is not at all."""
+    thought_budget: int | None = None
+    """Most tokens of thoughts."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """More of the template's variables."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is being written, and what is needed to read it."""
+
+    generation: Generation
+    choices: int
+    format: ToolFormat
+    tools: ToolUse | None = None
+    tags: ThoughtTags | None = None
+    """What it may think between."""
+    has_begun_to_think: bool = False
+    is_guarded: bool = False
+    """Whether a grammar sees to it that calls are whole."""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(12))
+
+    def parsers(self) -> Sequence[AnswerParser] | None:
+        """One for each choice, None where all text is content. Further ones give calls the same ids."""
+        if self.tools is None and self.tags is None:
+            return None
+        return [self._parser(choice) for choice in range(self.choices)]
+
+    def _parser(self, choice: int) -> AnswerParser:
+        parser: AnswerParser = PlainParser()
+        if self.tools is not None:
+            names = [tool.name for tool in self.tools.callable]
+            parser = CallParser(
+                self.format.syntax,
+                names,
+                live=self.is_guarded,
+                new_id=lambda call: self.format.new_id(f"{self.nonce} {choice} {call}"),
+            )
+        if self.tags is not None:
+            parser = ThinkingParser(self.tags, parser, is_begun=self.has_begun_to_think)
+        return parser
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +125,28 @@ class ChatModel:
         """The model's recommended settings, under those that the request gives. Raises InvalidRequest."""
         return SamplingParams(**(self._manner.defaults | given))
 
-    def render(self, messages: Sequence[Message], *, continue_final: bool = False) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: ToolUse | None = None,
+        continue_final: bool = False,
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
         """The prompt for a conversation. Raises InvalidRequest for a model without a template."""
         self.check_writes()
+        return self._template.render(
+            messages, tools=tools.tools if tools else (), continue_final=continue_final, variables=variables
+        )
+
+    @property
+    def _template(self) -> ChatTemplate:
         if self._manner.template is None:
             lacks = "is a base model, not trained to chat" if self._manner.is_base else "has no chat template"
             raise InvalidRequest(
                 f"{self.id} {lacks}: use /v1/completions, or serve it with --chat-template FILE", param="model"
             )
-        return self._manner.template.render(messages, continue_final=continue_final)
+        return self._manner.template
 
     def stream(
         self,
@@ -91,19 +156,40 @@ class ChatModel:
         *,
         continue_final: bool = False,
         param: str = "messages",
-    ) -> Generation:
+    ) -> Answer:
         """Start answering a conversation, which is the request's field `param`. Leave the generation to cancel."""
         if continue_final and self.worker.info.is_encoder_decoder:
             raise UnsupportedField(
                 f"continue_final_message is not supported: {self.id} reads the conversation with an encoder",
                 param="continue_final_message",
             )
-        prompt = self.render(messages, continue_final=continue_final)
+        template = self._template
+        thinking = plan_thinking(self.id, template, options.effort, options.thought_budget, options.variables)
+        prompt = self.render(messages, tools=options.tools, continue_final=continue_final, variables=thinking.variables)
+        thoughts = thinking.thoughts(prompt, is_continued=continue_final)
         limit = self._manner.max_tokens if options.max_tokens is None else options.max_tokens
-        options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops))
-        template = self._manner.template
-        lead = template.reply_lead if template and not continue_final else ""
-        return self._start([prompt], params, options, param=param, lead=lead)
+        constraint = options.constraint
+        if options.tools is not None:
+            constraint = constrain(template.format, options.tools, constraint)
+        options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops), constraint=constraint)
+        generation = self._start(
+            [prompt],
+            params,
+            options,
+            param=param,
+            lead="" if continue_final else template.reply_lead,
+            thoughts=thoughts,
+            shown=template.shown(with_tools=options.tools is not None),
+        )
+        return Answer(
+            generation,
+            options.n,
+            template.format,
+            options.tools,
+            template.thoughts if thoughts else None,
+            thoughts is not None and thoughts.is_begun,
+            constraint is not None,
+        )
 
     def complete(
         self,
@@ -127,6 +213,8 @@ class ChatModel:
         param: str,
         lead: str = "",
         suffix: str | None = None,
+        thoughts: Thoughts | None = None,
+        shown: tuple[str, ...] = (),
     ) -> Generation:
         if options.deterministic and params.seed is None:
             params = replace(params, seed=0)
@@ -148,6 +236,8 @@ class ChatModel:
                 prediction=options.prediction,
                 constraint=options.constraint,
                 deterministic=options.deterministic,
+                thoughts=thoughts,
+                shown=shown,
             )
             for prompt in prompts
             for choice in range(options.n)

@@ -119,6 +119,7 @@ class Program:
         environment.globals["strftime_now"] = lambda form: now().strftime(form)
         del environment.globals["lipsum"]  # has a loop of its own
         try:
+            self.variables = _variables(environment.parse(source)) - set(environment.globals)
             self._template = environment.from_string(source)
         except jinja2.TemplateSyntaxError as error:
             raise TemplateError(f"the chat template does not compile: line {error.lineno}: {error.message}") from None
@@ -141,6 +142,19 @@ class Program:
         except (RecursionError, MemoryError) as error:
             raise TemplateError(f"the chat template runs away: {type(error).__name__}") from None
         return "".join(pieces)
+
+
+def _variables(tree: nodes.Template) -> frozenset[str]:
+    """Names that a template reads and does not itself set, or sets only where they are not defined.
+
+    jinja2's own search for them generates code, and computes constants without any bound.
+    """
+    names = list(tree.find_all(nodes.Name))
+    read = {name.name for name in names if name.ctx == "load"}
+    written = {name.name for name in names if name.ctx != "load"} | {macro.name for macro in tree.find_all(nodes.Macro)}
+    tests = [test for test in tree.find_all(nodes.Test) if test.name in ("defined", "undefined")]
+    asked = {test.node.name for test in tests if isinstance(test.node, nodes.Name)}
+    return frozenset((read - written) | asked)
 
 
 def _budgeted_range() -> Callable[..., range]:

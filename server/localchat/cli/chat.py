@@ -86,7 +86,7 @@ async def _exchange(chat: ChatModel, session: Session, text: str) -> None:
     finish: Finish | None = None
     try:
         options = Options(max_tokens=session.max_tokens)
-        generation = chat.stream(session.messages, chat.sampling(session.sampling), options)
+        generation = chat.stream(session.messages, chat.sampling(session.sampling), options).generation
         with contextlib.closing(generation), _interrupt_cancels(asyncio.current_task()):
             await generation.accepted()
             async for batch in generation.batches():

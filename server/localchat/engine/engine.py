@@ -322,7 +322,7 @@ class Engine:
     def _extend(self, sequence: Sequence, logits: Logits) -> tuple[str, FinishReason | None]:
         """Choose the next token; what became certain of the text, and why it ends if it does."""
         matcher = sequence.matcher
-        if matcher is None:
+        if matcher is None or not matcher.is_awake:
             token = sequence.sampler.sample(logits)
         else:
             token = sequence.sampler.sample(logits, matcher.allowed())
@@ -336,7 +336,7 @@ class Engine:
                 sequence.pending_logprobs.append(entry)
         if is_end:
             return sequence.detokenizer.finish(), "stop"
-        text = sequence.detokenizer.push(self.vocabulary.piece(token))
+        text = sequence.detokenizer.push(self.vocabulary.piece(token, special=token in sequence.shown))
         if sequence.detokenizer.stopped:
             return text, "stop"
         if matcher is not None:

@@ -18,7 +18,8 @@ class Masks:
 
     def begin(self, chunks: Items[Chunk]) -> None:
         """Prepare the matchers of the sequences whose next token is chosen after this step."""
-        matchers = [chunk.sequence.matcher for chunk in chunks if chunk.sequence.matcher and chunk.catches_up]
+        candidates = [chunk.sequence.matcher for chunk in chunks if chunk.catches_up]
+        matchers = [matcher for matcher in candidates if matcher is not None and matcher.is_awake]
         if matchers:
             self._work = self._thread.submit(_prepare, matchers)
 
@@ -29,7 +30,6 @@ class Masks:
             work.result()
 
 
-def _prepare(matchers: Items[Matcher | None]) -> None:
+def _prepare(matchers: Items[Matcher]) -> None:
     for matcher in matchers:
-        if matcher is not None:
-            matcher.prepare()
+        matcher.prepare()

@@ -101,6 +101,10 @@ class Matcher(Protocol):
     """How far the text of one sequence has come through its grammar."""
 
     @property
+    def is_awake(self) -> bool:
+        """Whether there are tokens that may not come next."""
+
+    @property
     def is_complete(self) -> bool:
         """Whether nothing may follow any more."""
 
@@ -112,6 +116,13 @@ class Matcher(Protocol):
 
     def accept(self, token: int) -> None:
         """Take note of a token that was allowed. Raises EngineError."""
+
+
+class Grammar(Matcher, Protocol):
+    """A matcher of which there can be several."""
+
+    def fork(self) -> Matcher:
+        """Another that has come as far."""
 
 
 class Sampler(Protocol):

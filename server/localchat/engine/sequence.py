@@ -10,6 +10,7 @@ from enum import Enum
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.ngram import READ, Lookup
 from localchat.engine.seam import Matcher, Sampler
+from localchat.engine.thinking import Thinking
 from localchat.lane import Lane
 from localchat.outputs import Finish, FinishReason, TokenLogprob
 
@@ -50,6 +51,10 @@ class Sequence:
     """Whether it is computed by itself and all anew, so that its text hangs on nothing else that runs."""
     matcher: Matcher | None = None
     """Of the grammar that its text must match."""
+    thinking: Thinking | None = None
+    """Its matcher, where it may begin with thoughts."""
+    shown: frozenset[int] = frozenset()
+    """Control tokens that are a part of its text."""
     prediction: Items[int] = ()
     """A text that the output is expected to be much like."""
 
@@ -161,4 +166,5 @@ class Sequence:
             rejected_prediction=len(self.prediction) - came,
             drafted=self.drafted,
             accepted=self.accepted,
+            reasoning_tokens=self.thinking.tokens if self.thinking else 0,
         )

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ctypes
 import json
+import re
 import threading
 from functools import cached_property, lru_cache
 
 import llama_cpp as C
+import msgspec
 import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from localchat.errors import EngineError, InvalidRequest
 from localchat.json_schema import Path, pointer
 from localchat.llama.bounded import within
 from localchat.llama.gbnf import lark_from_gbnf
-from localchat.llama.json_grammar import grammar_from_schema, unsaid_faults
+from localchat.llama.json_grammar import embedded_schema, grammar_from_schema, unsaid_faults
 from localchat.llama.schema_fault import find_fault
 from localchat.llama.vocabulary import Vocabulary
 
@@ -35,6 +37,8 @@ _LIMITS = LLParserLimits(
 )
 """A third or less of what llguidance allows, which is seconds of time and gigabytes of memory."""
 _MOST_COMPLAINT = 300
+_NO_TEXT = b"\xff"
+_PART = re.compile(r"@(\d+)")
 
 
 class Matcher:
@@ -68,6 +72,15 @@ class Matcher:
         self._is_fresh = False
         if not self._matcher.consume_token(token):
             raise EngineError(f"{self._param} cannot be followed any further: {_one_line(self._matcher.get_error())}")
+
+    @property
+    def is_awake(self) -> bool:
+        """Always: a grammar restricts whatever comes."""
+        return True
+
+    def fork(self) -> Matcher:
+        """Another that has come as far."""
+        return Matcher(self._matcher.deep_copy(), self._size, self._param)
 
     @property
     def is_complete(self) -> bool:
@@ -111,13 +124,25 @@ class Grammars:
         length, most = len(constraint.text), MOST_CHARACTERS[constraint.kind]
         if length > most:
             raise refuse(f": its {length} characters are more than {most}")
+        for part in constraint.parts:
+            self._compiled(part)  # an error names the part
+        whole = msgspec.structs.replace(constraint, text=self._with_tokens(constraint))
         tokenizer = self._tokenizer
         try:
-            return within(MOST_SECONDS, lambda: _compiled(constraint, tokenizer))
+            return within(MOST_SECONDS, lambda: _compiled(whole, tokenizer))
         except _Fault as fault:
             raise refuse(str(fault)) from None
         except TimeoutError:
             raise refuse(f": it takes longer than {MOST_SECONDS:g} seconds to compile; make it simpler") from None
+
+    def _with_tokens(self, constraint: Constraint) -> str:
+        """A grammar in which tags are tokens, where the vocabulary has those."""
+        text = constraint.text
+        for tag in constraint.tags:
+            tokens = self._vocabulary.tokenize(tag, parse_special=True)
+            if len(tokens) == 1 and _spelling(self._vocabulary, tokens[0]).startswith(_NO_TEXT):
+                text = text.replace(json.dumps(tag, ensure_ascii=False), f"<[{tokens[0]}]>")
+        return text
 
 
 class _Fault(Exception):
@@ -173,7 +198,7 @@ def _spelling(vocabulary: Vocabulary, token: int) -> bytes:
     looks_special = piece.startswith(b"<") and piece.endswith(b">")
     is_hidden = piece and not vocabulary.piece(token)
     is_special = is_hidden or (attributes & C.LLAMA_TOKEN_ATTR_USER_DEFINED and looks_special)
-    return b"\xff" + piece if is_special else piece
+    return _NO_TEXT + piece if is_special else piece
 
 
 def grammar_of(constraint: Constraint) -> str:
@@ -184,9 +209,15 @@ def grammar_of(constraint: Constraint) -> str:
         case "gbnf":
             return LLMatcher.grammar_from_lark(lark_from_gbnf(constraint.text))
         case "lark":
-            return LLMatcher.grammar_from_lark(constraint.text)
+            return LLMatcher.grammar_from_lark(_with_parts(constraint) if constraint.parts else constraint.text)
         case "regex":
             return LLMatcher.grammar_from_regex(constraint.text)
+
+
+def _with_parts(constraint: Constraint) -> str:
+    """A grammar with the schemas that it refers to. Raises ValueError."""
+    schemas = [embedded_schema(json.loads(part.text)) for part in constraint.parts]
+    return _PART.sub(lambda found: f"%json {schemas[int(found[1])]}", constraint.text)
 
 
 def _place(path: Path, keyword: str | None) -> str:

@@ -66,6 +66,11 @@ def refined(schema: Any) -> Any:
     return made
 
 
+def embedded_schema(schema: Any) -> str:
+    """The same for a grammar that has the schema as a part. Raises ValueError."""
+    return json.dumps(json.loads(grammar_from_schema(schema))["grammars"][0]["json_schema"])
+
+
 def unsaid_faults(schema: Node) -> Iterator[Fault]:
     """What llguidance would take, and not enforce, or take very long for."""
     for path, node in walk(schema):

@@ -9,10 +9,14 @@ import threading
 from collections.abc import Callable, Iterable
 from collections.abc import Sequence as Items
 
+from localchat.constraint import Constraint
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine, Job
 from localchat.engine.ngram import Lookup
+from localchat.engine.seam import Matcher
 from localchat.engine.sequence import Sequence
+from localchat.engine.thinking import Thinking
+from localchat.engine.triggered import Triggered
 from localchat.errors import ContextLengthExceeded, InvalidRequest, LocalchatError, QueueFull, UnsupportedField
 from localchat.llama.context import Context
 from localchat.llama.encoder_decoder import EncoderDecoder
@@ -102,6 +106,10 @@ class Intake:
         prompt = self._prompt(message)
         prediction = self._vocabulary.tokenize(message.prediction) if message.prediction else []
         sampler = Sampler(message.params, self._vocabulary, self._engine.n_ctx)
+        matcher = self._matcher(message.constraint)
+        thinking = None
+        if message.thoughts is not None:
+            thinking = Thinking(message.thoughts, matcher, self._vocabulary, self._tokens_of)
         if self._start_token is None:
             tokens, source, room = prompt, None, self._room(message, prompt)
             sampler.accept(tokens)
@@ -114,7 +122,7 @@ class Intake:
             sampler=sampler,
             detokenizer=Detokenizer(message.stops, message.lead),
             source=source,
-            stop_tokens=self._stop_tokens(message.stops),
+            stop_tokens=self._control_tokens(message.stops),
             logprobs=message.logprobs,
             prompt_logprobs=message.prompt_logprobs,
             lane=message.lane,
@@ -122,8 +130,22 @@ class Intake:
             alone=message.deterministic,
             prediction=prediction,
             lookup=Lookup(prediction) if prediction else None,  # here, since a long one takes a while
-            matcher=None if message.constraint is None else self._grammars.matcher(message.constraint),
+            matcher=thinking or matcher,
+            thinking=thinking,
+            shown=self._control_tokens(message.shown),
         )
+
+    def _matcher(self, constraint: Constraint | None) -> Matcher | None:
+        """What restricts the text. Raises InvalidRequest for what cannot be enforced."""
+        if constraint is None:
+            return None
+        grammar = self._grammars.matcher(constraint)
+        if not constraint.triggers:
+            return grammar
+        return Triggered(grammar, constraint.triggers, self._vocabulary, self._tokens_of, repeats=constraint.repeats)
+
+    def _tokens_of(self, text: str) -> list[int]:
+        return self._vocabulary.tokenize(text, parse_special=True)
 
     def _room(self, message: m.Submit, prompt: Items[int]) -> int:
         """Tokens that may follow a prompt."""
@@ -177,9 +199,9 @@ class Intake:
             tokens.append(vocabulary.eos)  # a source ends as it did in training; a prompt that goes on must not
         return tokens
 
-    def _stop_tokens(self, stops: Iterable[str]) -> frozenset[int]:
-        """The stops that are a control token: those have no text in which they could be found."""
-        found = (self._vocabulary.control_token(stop) for stop in stops)
+    def _control_tokens(self, texts: Iterable[str]) -> frozenset[int]:
+        """Those of the texts that are a control token, which has no text in which it could be found."""
+        found = (self._vocabulary.control_token(text) for text in texts)
         return frozenset(token for token in found if token is not None)
 
     def _start(self, sequence: Sequence) -> None:

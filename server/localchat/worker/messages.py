@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from localchat.constraint import Constraint
+from localchat.constraint import Constraint, Thoughts
 from localchat.errors import BY_NAME, EngineError, LocalchatError
 from localchat.lane import Lane
 from localchat.outputs import Delta
@@ -87,6 +87,9 @@ class Submit(msgspec.Struct, tag=True, frozen=True):
     """Whether the text must be the same at any load."""
     constraint: Constraint | None = None
     """What the text must be."""
+    thoughts: Thoughts | None = None
+    shown: tuple[str, ...] = ()
+    """Control tokens that are a part of the text."""
 
 
 class Abort(msgspec.Struct, tag=True, frozen=True):

@@ -149,7 +149,11 @@ def test_usage_counts_each_prompt_once_and_every_try() -> None:
 def test_guesses_and_predictions_are_summed_over_choices() -> None:
     some = msgspec.structs.replace(finish(), accepted_prediction=3, rejected_prediction=1, drafted=7, accepted=5)
     counted = usage([some, some, finish()], tries=3)
-    assert counted["completion_tokens_details"] == {"accepted_prediction_tokens": 6, "rejected_prediction_tokens": 2}
+    assert counted["completion_tokens_details"] == {
+        "reasoning_tokens": 0,
+        "accepted_prediction_tokens": 6,
+        "rejected_prediction_tokens": 2,
+    }
     assert (counted["timings"]["drafted_tokens"], counted["timings"]["accepted_tokens"]) == (14, 10)
 
 

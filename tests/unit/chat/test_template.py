@@ -148,7 +148,8 @@ def test_template_that_knows_tool_calls_gets_them() -> None:
 def test_template_that_does_not_know_tool_calls_gets_them_in_words() -> None:
     conversation = [user("1 + 1?"), Message(role="assistant", content="", tool_calls=[CALL]), user("Well?")]
     prompt = ChatTemplate(CHATML).render(conversation)
-    assert '<|im_start|>assistant\n{"name": "add", "arguments": "{\\"a\\": 1}"}<|im_end|>' in prompt
+    call = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
+    assert f"<|im_start|>assistant\n{call}<|im_end|>" in prompt
 
 
 def test_words_of_the_conversation_are_no_template() -> None:

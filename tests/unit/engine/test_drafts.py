@@ -176,6 +176,8 @@ def test_any_draft_leaves_everything_as_it_is(
 class Letters:
     """A grammar: `length` letters, no two alike in a row; it may end before."""
 
+    is_awake = True
+
     def __init__(self, length: int, letters: str) -> None:
         self._left = length
         self._letters = [ord(letter) for letter in letters]

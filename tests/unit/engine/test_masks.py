@@ -16,6 +16,7 @@ from .scripted import SIZE, Greedy, ScriptedContext, babble
 class Watched:
     """Allows everything, and remembers whether it was prepared when asked; fails at the given token."""
 
+    is_awake = True
     is_complete = False
 
     def __init__(self, fails_at: int | None = None) -> None:

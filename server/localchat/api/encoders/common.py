@@ -61,6 +61,7 @@ def usage(finishes: Sequence[Finish], tries: int = 1) -> dict[str, Any]:
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": sum(finish.cached_tokens for finish in firsts)},
         "completion_tokens_details": {
+            "reasoning_tokens": sum(finish.reasoning_tokens for finish in finishes),
             "accepted_prediction_tokens": sum(finish.accepted_prediction for finish in finishes),
             "rejected_prediction_tokens": sum(finish.rejected_prediction for finish in finishes),
         },

@@ -39,21 +39,27 @@ async def create_chat_completion(
         prediction=body.prediction.text if body.prediction else "",
         constraint=body.constraint,
         deterministic=bool(body.deterministic),
+        tools=body.tool_use,
+        effort=body.reasoning_effort,
+        thought_budget=body.reasoning_budget,
+        variables=body.chat_template_kwargs or {},
     )
     async with using(entry, request, body.keep_alive) as model:
-        generation = model.stream(
+        answer = model.stream(
             [turn.to_message() for turn in body.messages],
             model.sampling(body.sampling),
             options,
             continue_final=bool(body.continue_final_message),
         )
-        await generation.accepted()
+        await answer.generation.accepted()
     tier = "flex" if options.lane is Lane.BACKGROUND else "default"
     envelope = Envelope(prefix="chatcmpl", model=model.id, fingerprint=model.fingerprint, service_tier=tier)
-    fold = ChatFold(envelope, options.n, logprobs=bool(body.logprobs))
+    fold = ChatFold(envelope, options.n, logprobs=bool(body.logprobs), parsers=answer.parsers(), shape=body.shape)
     record = Record(fold, partial(keep_chat, kept, who.owner, body)) if kept and body.store else None
     if body.stream:
         include_usage = bool(body.stream_options and body.stream_options.include_usage)
-        stream = ChatStream(envelope, options.n, include_usage=include_usage)
-        return GenerationResponse(generation, stream, headers, record)
-    return await plain(request, generation, fold, headers, record)
+        stream = ChatStream(
+            envelope, options.n, include_usage=include_usage, parsers=answer.parsers(), shape=body.shape
+        )
+        return GenerationResponse(answer.generation, stream, headers, record)
+    return await plain(request, answer.generation, fold, headers, record)

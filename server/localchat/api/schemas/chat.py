@@ -7,9 +7,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from localchat.api.encoders.message import Shape
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.structured import GrammarFields, ResponseFormat, format_constraint
+from localchat.api.schemas.tools import ToolFields
 from localchat.api.schemas.types import MAX_INT, KeepAlive, Metadata, Text
 from localchat.chat.messages import Message
 from localchat.constraint import Constraint
@@ -17,7 +19,6 @@ from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.sampling_params import MAX_LOGPROBS
 
 MAX_N = 64
-_NO_TOOLS = "tool calling is not built yet"
 _NAME = Ignored("templates have no place for it")
 
 
@@ -98,13 +99,19 @@ class AssistantTurn(_Turn):
     name: Annotated[str | None, _NAME] = None
     refusal: Annotated[str | None, Ignored("local models have no refusal channel")] = None
     tool_calls: list[ToolCall] | None = None
-    function_call: Annotated[dict[str, Any] | None, Refused("send tool_calls")] = None
+    function_call: FunctionCall | None = Field(None, description="Older form of tool_calls.")
+    reasoning_content: Annotated[Text | None, Ours()] = Field(
+        None, description="What it thought; for templates that have a place for it."
+    )
     audio: Annotated[dict[str, Any] | None, Refused("no model here hears or speaks")] = None
 
     def to_message(self) -> Message:
         """The turn as templates take it."""
-        calls = tuple(call.model_dump() for call in self.tool_calls or ())
-        return Message(role="assistant", content=self.text, tool_calls=calls)
+        calls = [call.model_dump() for call in self.tool_calls or ()]
+        if self.function_call is not None:  # what came of it names the function, and no id
+            function = self.function_call.model_dump()
+            calls.append({"id": self.function_call.name, "type": "function", "function": function})
+        return Message(role="assistant", content=self.text, tool_calls=calls, reasoning=self.reasoning_content)
 
 
 class ToolTurn(_Turn):
@@ -118,7 +125,18 @@ class ToolTurn(_Turn):
         return Message(role="tool", content=self.text, tool_call_id=self.tool_call_id)
 
 
-Turn = Annotated[SystemTurn | UserTurn | AssistantTurn | ToolTurn, Field(discriminator="role")]
+class FunctionTurn(_Turn):
+    """What a function returned: the older form of a tool's turn."""
+
+    role: Literal["function"]
+    name: Text
+
+    def to_message(self) -> Message:
+        """The turn as templates take it."""
+        return Message(role="tool", content=self.text, tool_call_id=self.name)
+
+
+Turn = Annotated[SystemTurn | UserTurn | AssistantTurn | ToolTurn | FunctionTurn, Field(discriminator="role")]
 
 
 class Prediction(Body):
@@ -133,10 +151,10 @@ class Prediction(Body):
         return _joined(self.content)
 
 
-class ChatRequest(GrammarFields):
+class ChatRequest(GrammarFields, ToolFields):
     """A conversation to answer. Every field OpenAI documents is here: honoured, refused or ignored."""
 
-    messages: list[Turn] = Field(min_length=1, description="Roles system, developer, user, assistant, tool; text only.")
+    messages: list[Turn] = Field(min_length=1, description="Roles system, developer, user, assistant, tool, function.")
     model: str = Field(description="An id of GET /v1/models.")
     stream: bool | None = Field(None, description="Server-sent events instead of one reply.")
     stream_options: StreamOptions | None = Field(None, description="With stream only.")
@@ -162,12 +180,15 @@ class ChatRequest(GrammarFields):
     keep_alive: KeepAlive = None
 
     response_format: ResponseFormat | None = Field(None, description="text, json_object, or json_schema.")
-    tools: Annotated[list[Any] | None, Refused(_NO_TOOLS, harmless=([],))] = None
-    tool_choice: Annotated[str | dict[str, Any] | None, Refused(_NO_TOOLS, harmless=("none", "auto"))] = None
-    parallel_tool_calls: Annotated[bool | None, Refused(_NO_TOOLS, harmless=(False, True))] = None
-    functions: Annotated[list[Any] | None, Refused(_NO_TOOLS, harmless=([],))] = None
-    function_call: Annotated[str | dict[str, Any] | None, Refused(_NO_TOOLS, harmless=("none", "auto"))] = None
-    reasoning_effort: Annotated[str | None, Refused("no model here takes it yet", harmless=("none",))] = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None, description="For templates that know degrees; none turns thoughts off."
+    )
+    reasoning_budget: Annotated[int | None, Ours()] = Field(
+        None, ge=0, le=MAX_INT, description="Most tokens of thoughts; then they are ended."
+    )
+    chat_template_kwargs: Annotated[dict[str, Any] | None, Ours()] = Field(
+        None, description="Variables of the chat template; one that it does not know is refused."
+    )
     verbosity: Annotated[str | None, Refused("no model here takes it", harmless=("medium",))] = None
     modalities: Annotated[list[str] | None, Refused("answers are text", harmless=(["text"],))] = None
     audio: Annotated[dict[str, Any] | None, Refused("answers are text")] = None
@@ -205,6 +226,11 @@ class ChatRequest(GrammarFields):
         if self.top_logprobs is not None and not self.logprobs:
             raise InvalidRequest("top_logprobs needs logprobs to be true", param="top_logprobs")
         return (self.top_logprobs or 0) if self.logprobs else None
+
+    @property
+    def shape(self) -> Shape:
+        """How the answer tells of calls."""
+        return Shape.FUNCTIONS if self.functions else Shape.TOOLS
 
     def check(self, *, can_store: bool) -> None:
         """What one field says of another, and of the server. Raises InvalidRequest."""

@@ -29,8 +29,9 @@ class PromptDetails(BaseModel):
 
 
 class CompletionDetails(BaseModel):
-    """What became of predictions."""
+    """What was thought, and what became of predictions."""
 
+    reasoning_tokens: int = Field(description="Tokens of thoughts, with the tags around them.")
     accepted_prediction_tokens: int = Field(description="Tokens of `prediction` that came in the answer.")
     rejected_prediction_tokens: int = Field(description="Tokens of `prediction` that did not.")
 
@@ -57,12 +58,30 @@ class Usage(BaseModel):
     timings: Timings
 
 
+class CalledFunction(BaseModel):
+    """A function's name, and its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+class CalledTool(BaseModel):
+    """A call that the client is to make."""
+
+    id: str
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class ChatMessage(BaseModel):
-    """The answer."""
+    """The answer. Absent are thoughts and calls that there are none of."""
 
     role: Literal["assistant"] = "assistant"
-    content: str
+    content: str | None = Field(description="Null where the answer only calls.")
     refusal: None = None
+    reasoning_content: str | None = Field(None, description="What the model thought before it answered.")
+    tool_calls: list[CalledTool] | None = None
+    function_call: CalledFunction | None = Field(None, description="In answer to functions.")
 
 
 class ChatChoice(BaseModel):
