@@ -43,6 +43,7 @@ def content(value: Any, param: str, code: str = INVALID) -> Case:
 IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"not": {}}}}
 TOOL = {"type": "function", "function": {"name": "a", "parameters": {}}}
+BAD_TOOL = {"type": "function", "function": {"name": "a", "parameters": {"properties": {"b": {"type": "sting"}}}}}
 
 CASES: dict[str, Case] = {
     "messages missing": Case({"messages": ...}, "messages"),
@@ -124,9 +125,24 @@ CASES: dict[str, Case] = {
     ),
     "unknown field": Case({"temprature": 1}, "temprature", UNSUPPORTED),
     "field of half a surrogate pair": Case({"\ud800": 1}, None),
-    "tools": Case({"tools": [TOOL]}, "tools", UNSUPPORTED),
-    "tool_choice required": Case({"tool_choice": "required"}, "tool_choice", UNSUPPORTED),
-    "functions": Case({"functions": [{"name": "a"}]}, "functions", UNSUPPORTED),
+    "tools a word": Case({"tools": "get_time"}, "tools"),
+    "tool a word": Case({"tools": ["get_time"]}, "tools[0]"),
+    "tool without a function": Case({"tools": [{"type": "function"}]}, "tools[0].function"),
+    "tool without a name": Case({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
+    "tool of another type": Case({"tools": [{"type": "custom"}]}, "tools[0].type", UNSUPPORTED),
+    "tool with parameters that cannot be enforced": Case(
+        {"tools": [BAD_TOOL], "tool_choice": "required"}, "tools[0].function.parameters"
+    ),
+    "two tools of one name": Case({"tools": [TOOL, TOOL]}, "tools"),
+    "tool_choice required without tools": Case({"tool_choice": "required"}, "tool_choice"),
+    "tool_choice of no tool": Case(
+        {"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "b"}}}, "tool_choice"
+    ),
+    "functions without a name": Case({"functions": [{}]}, "functions[0].name"),
+    "functions and tools": Case({"functions": [{"name": "a"}], "tools": [TOOL]}, "functions"),
+    "reasoning_effort unknown": Case({"reasoning_effort": "very"}, "reasoning_effort"),
+    "reasoning_budget of a model that does not think": Case({"reasoning_budget": 5}, "reasoning_budget", UNSUPPORTED),
+    "chat_template_kwargs unknown": Case({"chat_template_kwargs": {"mood": 1}}, "chat_template_kwargs", UNSUPPORTED),
     "response_format that cannot be enforced": Case({"response_format": SCHEMA}, "response_format"),
     "response_format of no known type": Case({"response_format": {"type": "xml"}}, "response_format"),
     "two grammars": Case({"regex": "a", "choice": ["a"]}, "regex"),

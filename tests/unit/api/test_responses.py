@@ -243,12 +243,14 @@ async def test_items_become_turns(visit: Visit) -> None:
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
         {"role": "user", "content": "recite"},
     ]
-    async with visit(script=Script(manner=Manner(template=ChatTemplate(f"{TEMPLATE}{{# tool_calls #}}")))) as (
+    async with visit(script=Script(manner=Manner(template=ChatTemplate(TEMPLATE)))) as (
         _,
         client,
     ):
         said = text_of(await post(client, input=items))
-    assert said.startswith("[assistant: Let me see.][tool: 42][assistant: No.]", said.index("[assistant"))
+    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
+    turns = f"[assistant: Let me see.\n{call}][user: <tool_response>\n42\n</tool_response>][assistant: No.]"
+    assert said.startswith(turns, said.index("[assistant"))
     assert "Be brief.\n\nWhat " in said
 
 
