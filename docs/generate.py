@@ -21,6 +21,7 @@ from localchat.api.schemas.items import (
     ReasoningItem,
 )
 from localchat.api.schemas.policy import Body, Ours, Refused, policy_of
+from localchat.api.schemas.response_tools import FunctionTool
 from localchat.api.schemas.responses import (
     FlatJsonSchemaFormat,
     InputTokensRequest,
@@ -153,6 +154,7 @@ TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
     "embeddings": ("api.md", lambda: fields(EmbeddingRequest)),
     "responses": ("api.md", lambda: fields(ResponseRequest)),
     "response_text": ("api.md", lambda: fields(TextOptions, FlatJsonSchemaFormat)),
+    "response_tools": ("api.md", lambda: fields(FunctionTool)),
     "response_reasoning": ("api.md", lambda: fields(ReasoningOptions)),
     "response_items": (
         "api.md",

@@ -153,6 +153,7 @@ def test_field_that_has_no_effect_is_listed(client: openai.OpenAI) -> None:
     ("field", "value"),
     [
         ("tools", [{"type": "web_search"}]),
+        ("tool_choice", {"type": "mcp", "server_label": "a"}),
         ("conversation", "conv_1"),
         ("prompt", {"id": "pmpt_1"}),
         ("include", ["file_search_call.results"]),
@@ -164,6 +165,59 @@ def test_what_is_not_done_is_refused_by_name(client: openai.OpenAI, field: str, 
         client.responses.create(**GREEDY, **{field: value})
     assert caught.value.param
     assert caught.value.param.startswith(field)
+
+
+# Tools: a small model cannot be trusted to call one by itself, so that it is made to
+
+WEATHER: Any = {
+    "type": "function",
+    "name": "get_weather",
+    "description": "The weather in a city.",
+    "parameters": {
+        "type": "object",
+        "properties": {"city": {"type": "string", "enum": ["Paris", "Rome"]}},
+        "required": ["city"],
+        "additionalProperties": False,
+    },
+    "strict": True,
+}
+ASKED: dict[str, Any] = {
+    "model": MODEL,
+    "input": "What is the weather in Rome?",
+    "tools": [WEATHER],
+    "temperature": 0,
+    "max_output_tokens": 80,
+}
+
+
+@pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "get_weather"}])
+def test_forced_call_keeps_its_schema(client: openai.OpenAI, choice: Any) -> None:
+    response = client.responses.create(**ASKED, tool_choice=choice)
+    calls = [item for item in response.output if item.type == "function_call"]
+    assert calls
+    for call in calls:
+        assert call.name == "get_weather"
+        assert json.loads(call.arguments)["city"] in ("Paris", "Rome")
+
+
+def test_forced_call_is_streamed_as_the_sdk_gathers_it(client: openai.OpenAI) -> None:
+    plain = client.responses.create(**ASKED, tool_choice="required", parallel_tool_calls=False)
+    with client.responses.stream(**ASKED, tool_choice="required", parallel_tool_calls=False) as stream:
+        done = [event.arguments for event in stream if event.type == "response.function_call_arguments.done"]
+        final = stream.get_final_response()
+    [call] = [item for item in final.output if item.type == "function_call"]
+    assert done == [call.arguments]
+    assert call.arguments == next(item.arguments for item in plain.output if item.type == "function_call")
+
+
+def test_result_of_a_call_is_answered(client: openai.OpenAI) -> None:
+    first = client.responses.create(**ASKED, tool_choice="required", parallel_tool_calls=False)
+    [call] = [item for item in first.output if item.type == "function_call"]
+    result: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "It is sunny, 25 degrees."}
+    answer = client.responses.create(
+        model=MODEL, input=[result], previous_response_id=first.id, temperature=0, max_output_tokens=40
+    )
+    assert answer.output_text
 
 
 # Conversations, and what is kept

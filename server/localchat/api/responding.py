@@ -14,16 +14,17 @@ from localchat.api.keys import Caller
 from localchat.api.schemas.items import new_id
 from localchat.api.schemas.responses import ResponseRequest
 from localchat.api.talk import Talk
-from localchat.chat.answer import PlainParser
-from localchat.chat.model import ChatModel, Options
+from localchat.chat.answer import AnswerParser, PlainParser
+from localchat.chat.model import Answer, ChatModel, Options
 from localchat.errors import LocalchatError, StoreError
 from localchat.lane import Lane
 from localchat.store import Found, NewObject, Store
-from localchat.worker.client import Generation
 
 log = logging.getLogger(__name__)
 
 Json = dict[str, Any]
+
+_TOLD = {"type", "name", "description", "parameters", "strict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,10 @@ class Order:
             key=self.who.name,
             constraint=body.constraint,
             deterministic=bool(body.deterministic),
+            tools=body.tool_use,
+            effort=body.reasoning.effort if body.reasoning else None,
+            thought_budget=body.reasoning_budget,
+            variables=body.chat_template_kwargs or {},
         )
 
     def fields(self, model: str, *, stored: bool) -> Json:
@@ -72,8 +77,8 @@ class Order:
             "presence_penalty": body.presence_penalty,
             "frequency_penalty": body.frequency_penalty,
             "text": {"format": _format(body), "verbosity": "medium"},
-            "tool_choice": body.tool_choice or "auto",
-            "tools": body.tools or [],
+            "tool_choice": _choice(body),
+            "tools": [tool.model_dump(include=_TOLD) for tool in body.tools or ()],
             "top_logprobs": body.top_logprobs or 0,
             "truncation": "disabled",
             "prompt_cache_key": None,
@@ -81,11 +86,11 @@ class Order:
             "user": None,
         }
 
-    async def begin(self, model: ChatModel, writer: ResponseWriter) -> Generation:
+    async def begin(self, model: ChatModel, writer: ResponseWriter) -> Answer:
         """Start the answer; it is accepted. Raises what the model has against the request."""
         params = model.sampling(self.body.sampling)
-        generation = model.stream(self.talk.messages, params, self.options, param="input").generation
-        await generation.accepted()
+        answer = model.stream(self.talk.messages, params, self.options, param="input")
+        await answer.generation.accepted()
         writer.know(
             system_fingerprint=model.fingerprint,
             temperature=params.temperature,
@@ -93,7 +98,7 @@ class Order:
             presence_penalty=params.presence_penalty,
             frequency_penalty=params.frequency_penalty,
         )
-        return generation
+        return answer
 
 
 class Keeper:
@@ -137,26 +142,32 @@ class Keeper:
         )
 
 
+def parser_of(answer: Answer) -> AnswerParser:
+    """What reads an answer's text."""
+    parsers = answer.parsers()
+    return PlainParser() if parsers is None else parsers[0]
+
+
 def kept_response(found: Found) -> Json:
     """A kept response as it was sent."""
     return {**found.body, "output": found.outputs, "metadata": found.metadata}
 
 
-async def written(generation: Generation, writer: ResponseWriter, keeper: Keeper) -> Json:
+async def written(answer: Answer, writer: ResponseWriter, keeper: Keeper) -> Json:
     """The whole response, when it is kept."""
-    writer.begin(PlainParser())
-    async for batch in generation.batches():
+    writer.begin(parser_of(answer))
+    async for batch in answer.generation.batches():
         for _, delta in batch:
             writer.delta(delta)
     await keeper.keep(writer)
     return writer.response
 
 
-async def events(generation: Generation, writer: ResponseWriter, keeper: Keeper) -> AsyncIterator[bytes]:
+async def events(answer: Answer, writer: ResponseWriter, keeper: Keeper) -> AsyncIterator[bytes]:
     """The events of a response as they come; the last one when it is kept."""
     try:
-        yield b"".join(writer.begin(PlainParser()))
-        async for batch in generation.batches():
+        yield b"".join(writer.begin(parser_of(answer)))
+        async for batch in answer.generation.batches():
             if frames := b"".join([frame for _, delta in batch for frame in writer.delta(delta)]):
                 yield frames
     except LocalchatError as error:
@@ -165,9 +176,9 @@ async def events(generation: Generation, writer: ResponseWriter, keeper: Keeper)
     yield b"".join(writer.last()) + DONE
 
 
-def leave(generation: Generation, writer: ResponseWriter, keeper: Keeper) -> None:
+def leave(answer: Answer, writer: ResponseWriter, keeper: Keeper) -> None:
     """The client has its events, or has left: what it left open is cancelled."""
-    generation.close()
+    answer.generation.close()
     if not keeper.has_kept:
         if not writer.is_over:
             writer.cancel()
@@ -177,3 +188,8 @@ def leave(generation: Generation, writer: ResponseWriter, keeper: Keeper) -> Non
 def _format(body: ResponseRequest) -> Json:
     format = body.text.format if body.text else None
     return {"type": "text"} if format is None else format.model_dump(by_alias=True)
+
+
+def _choice(body: ResponseRequest) -> str | Json:
+    choice = body.tool_choice
+    return "auto" if choice is None else choice if isinstance(choice, str) else choice.model_dump()

@@ -12,8 +12,7 @@ from fastapi import Depends, Request
 from localchat.api.dependencies import using
 from localchat.api.encoders.common import DONE
 from localchat.api.encoders.responses import Frames, ResponseWriter
-from localchat.api.responding import Keeper, Order
-from localchat.chat.answer import PlainParser
+from localchat.api.responding import Keeper, Order, parser_of
 from localchat.errors import LocalchatError
 from localchat.pool import Entry
 from localchat.store.runner import this_process
@@ -67,18 +66,18 @@ class Run:
 
     async def _answer(self, entry: Entry) -> None:
         async with using(entry, None, self._order.body.keep_alive) as model:
-            generation = await self._order.begin(model, self.writer)
+            answer = await self._order.begin(model, self.writer)
         try:
             has_begun = False
-            async for batch in generation.batches():
+            async for batch in answer.generation.batches():
                 is_first, has_begun = not has_begun, True
                 if is_first:  # until there is text, nobody can tell whether it has to wait
-                    self._add(self.writer.begin(PlainParser()))
+                    self._add(self.writer.begin(parser_of(answer)))
                 self._add([frame for _, delta in batch for frame in self.writer.delta(delta)])
                 if is_first and not self.writer.is_over:
                     await self._keeper.keep(self.writer, this_process())
         finally:
-            generation.close()
+            answer.generation.close()
 
     def _add(self, frames: Frames) -> None:
         self._frames += frames

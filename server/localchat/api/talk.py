@@ -38,14 +38,19 @@ def to_messages(items: Sequence[Json]) -> list[Message]:
     """Items as turns: calls belong to the turn in which the model made them. Raises InvalidRequest."""
     messages: list[Message] = []
     calls: set[str] = set()
+    thoughts: str | None = None
     for item in items:
         match item["type"]:
+            case "reasoning":
+                thoughts = _text(item["content"]) or None
             case "message":
                 role: Role = "system" if item["role"] == "developer" else item["role"]
-                messages.append(Message(role=role, content=_text(item["content"])))
+                before, thoughts = (thoughts, None) if role == "assistant" else (None, thoughts)
+                messages.append(Message(role=role, content=_text(item["content"]), reasoning=before))
             case "function_call":
                 calls.add(item["call_id"])
-                _add_call(messages, item)
+                _add_call(messages, item, thoughts)
+                thoughts = None
             case "function_call_output":
                 if item["call_id"] not in calls:
                     raise InvalidRequest(f"input: no function_call has call_id {item['call_id']!r}", param="input")
@@ -57,13 +62,13 @@ def to_messages(items: Sequence[Json]) -> list[Message]:
     return messages
 
 
-def _add_call(messages: list[Message], item: Json) -> None:
+def _add_call(messages: list[Message], item: Json, thoughts: str | None) -> None:
     function = {"name": item["name"], "arguments": item["arguments"]}
     call = {"id": item["call_id"], "type": "function", "function": function}
-    if messages and messages[-1].role == "assistant":
+    if messages and messages[-1].role == "assistant" and thoughts is None:
         messages[-1] = replace(messages[-1], tool_calls=(*messages[-1].tool_calls, call))
     else:
-        messages.append(Message(role="assistant", content="", tool_calls=(call,)))
+        messages.append(Message(role="assistant", content="", tool_calls=(call,), reasoning=thoughts))
 
 
 def _text(parts: Sequence[Json]) -> str:

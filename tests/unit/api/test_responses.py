@@ -20,6 +20,13 @@ from .talking import TEMPLATE, Json, Listener, Talking, events_of, talking, text
 
 Visit = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Talking, httpx.AsyncClient]]]
 
+TOOL = {
+    "type": "function",
+    "name": "f",
+    "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}},
+    "strict": True,
+}
+CALL = 'say Look: <tool_call>{"name": "f", "arguments": {"a": 1}}</tool_call>'
 GREETING = {"model": "a", "input": "say hello"}
 
 
@@ -110,7 +117,12 @@ async def test_fields_without_effect_are_listed(visit: Visit) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "words"),
     [
-        ({"tools": [{"type": "web_search"}]}, "tools", "not supported"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type", "web_search"),
+        ({"tools": [{"type": "custom", "name": "f"}]}, "tools[0].type", "custom"),
+        ({"tool_choice": {"type": "file_search"}}, "tool_choice.type", "file_search"),
+        ({"tool_choice": "required"}, "tool_choice", "no tools"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "g"}}, "tool_choice", "'g'"),
+        ({"tools": [{**TOOL, "parameters": {"type": "string"}}]}, "tools[0].parameters", "object"),
         ({"conversation": "conv_1"}, "conversation", "previous_response_id"),
         ({"prompt": {"id": "p"}}, "prompt", "prompts are not kept"),
         ({"include": ["web_search_call.results"]}, "include", "web_search_call.results is not supported"),
@@ -203,6 +215,51 @@ async def test_client_that_leaves_a_plain_reply_ends_the_generation(visit: Visit
         assert not model.worker.is_busy
 
 
+# Tools
+
+
+async def test_call_is_an_item_of_its_own(visit: Visit) -> None:
+    async with visit() as (_, client):
+        sent = await post(client, input=CALL, tools=[TOOL])
+        assert [item["type"] for item in sent["output"]] == ["message", "function_call"]
+        message, call = sent["output"]
+        assert message["content"][0]["text"].strip() == "Look:"
+        assert (call["name"], call["arguments"], call["status"]) == ("f", '{"a": 1}', "completed")
+        assert (sent["tools"], sent["tool_choice"], sent["status"]) == (
+            [{**TOOL, "description": None}],
+            "auto",
+            "completed",
+        )
+        reply = await within(
+            client.post("/v1/responses", json={**GREETING, "input": CALL, "tools": [TOOL], "stream": True})
+        )
+        events = events_of(reply.text)
+        deltas = [event["delta"] for event in events if event["type"] == "response.function_call_arguments.delta"]
+        assert "".join(deltas) == '{"a": 1}'
+        assert [item["type"] for item in events[-1]["response"]["output"]] == ["message", "function_call"]
+
+
+async def test_what_a_call_gave_goes_on_from_it(visit: Visit) -> None:
+    async with visit() as (_, client):
+        first = await post(client, input=CALL, tools=[TOOL])
+        output = {"type": "function_call_output", "call_id": first["output"][1]["call_id"], "output": "42"}
+        after = await post(
+            client,
+            input=[output, {"role": "user", "content": "recite"}],
+            previous_response_id=first["id"],
+            tools=[TOOL],
+        )
+        said = text_of(after)
+        assert "Look:" in said
+        assert "42" in said
+
+
+async def test_tools_that_may_not_be_called_are_not(visit: Visit) -> None:
+    async with visit() as (_, client):
+        sent = await post(client, input=CALL, tools=[TOOL], tool_choice="none")
+        assert [item["type"] for item in sent["output"]] == ["message"]
+
+
 # Conversations
 
 
@@ -243,15 +300,13 @@ async def test_items_become_turns(visit: Visit) -> None:
         {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
         {"role": "user", "content": "recite"},
     ]
-    async with visit(script=Script(manner=Manner(template=ChatTemplate(TEMPLATE)))) as (
-        _,
-        client,
-    ):
+    async with visit() as (_, client):
         said = text_of(await post(client, input=items))
-    call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>'
-    turns = f"[assistant: Let me see.\n{call}][user: <tool_response>\n42\n</tool_response>][assistant: No.]"
-    assert said.startswith(turns, said.index("[assistant"))
-    assert "Be brief.\n\nWhat " in said
+    assert said == (
+        "[user: Be brief.\n\nWhat ]"
+        '[assistant: Let me see.\n<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>]'
+        "[user: <tool_response>\n42\n</tool_response>][assistant: No.][user: recite]"
+    )
 
 
 async def test_item_of_a_kept_response_can_be_referred_to(visit: Visit) -> None:

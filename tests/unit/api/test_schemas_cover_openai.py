@@ -34,6 +34,7 @@ from localchat.api.schemas.items import (
 )
 from localchat.api.schemas.policy import Body, Ours, policy_of
 from localchat.api.schemas.replies import ModelCard
+from localchat.api.schemas.response_tools import FlatAllowedTools, FlatNamedTool, FunctionTool
 from localchat.api.schemas.responses import (
     FlatJsonSchemaFormat,
     InputTokensRequest,
@@ -63,6 +64,9 @@ PAIRS: list[tuple[type[Body], list[Any]]] = [
     (TextOptions, [responses.ResponseTextConfigParam, input_token_count_params.Text]),
     (FlatJsonSchemaFormat, [responses.ResponseFormatTextJSONSchemaConfigParam]),
     (ReasoningOptions, [shared_params.Reasoning]),
+    (FunctionTool, [responses.FunctionToolParam]),
+    (FlatNamedTool, [responses.ToolChoiceFunctionParam]),
+    (FlatAllowedTools, [responses.ToolChoiceAllowedParam]),
     (
         MessageItem,
         [response_input_item_param.Message, responses.EasyInputMessageParam, responses.ResponseOutputMessageParam],

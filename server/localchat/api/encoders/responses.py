@@ -196,7 +196,7 @@ def usage(finish: Finish) -> Json:
             "cache_write_tokens": finish.prompt_tokens - finish.cached_tokens,
         },
         "output_tokens": finish.completion_tokens,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": finish.reasoning_tokens},
         "total_tokens": finish.prompt_tokens + finish.completion_tokens,
         "timings": timings([finish]),
     }

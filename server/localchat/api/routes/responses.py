@@ -46,10 +46,10 @@ async def create_response(
         await runs.start(run, entry)
         return FramesResponse(run.follow(), _stay, headers) if body.stream else _json(writer.response, headers)
     async with using(entry, request, body.keep_alive) as model:
-        generation = await order.begin(model, writer)
+        answer = await order.begin(model, writer)
     if body.stream:
-        return FramesResponse(events(generation, writer, keeper), lambda: leave(generation, writer, keeper), headers)
-    return await whole(request, generation, written(generation, writer, keeper), headers)
+        return FramesResponse(events(answer, writer, keeper), lambda: leave(answer, writer, keeper), headers)
+    return await whole(request, answer.generation, written(answer, writer, keeper), headers)
 
 
 @router.post("/v1/responses/input_tokens", responses=error_responses(400, 403, 404, 413, 500, 502, 503, 507))
@@ -60,7 +60,9 @@ async def count_input_tokens(
     response.headers.update(ignored_header(body, lenient=lenient))
     talk = await read_talk(body, kept, who.owner)
     async with using(pool.find(body.model), request) as model:
-        tokens = await model.worker.tokenize(model.render(talk.messages), add_bos=True, parse_special=True)
+        tokens = await model.worker.tokenize(
+            model.render(talk.messages, tools=body.tool_use), add_bos=True, parse_special=True
+        )
     return InputTokensReply(input_tokens=len(tokens))
 
 

@@ -10,13 +10,13 @@ from pydantic import Field, field_validator
 
 from localchat.api.schemas.items import Item, refuse_other_items
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
+from localchat.api.schemas.response_tools import ResponseToolFields
 from localchat.api.schemas.structured import GrammarFields, JsonObjectFormat, JsonSchema, TextFormat, format_constraint
 from localchat.api.schemas.types import MAX_INT, KeepAlive, Metadata, Text
 from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.sampling_params import MAX_LOGPROBS, MAX_STOPS
 
-_NO_TOOLS = "tool calling is not built yet"
 _NO_SUMMARY = "thoughts come whole, in a reasoning item's content"
 LOGPROBS = "message.output_text.logprobs"
 _ENCRYPTED = "reasoning.encrypted_content"
@@ -50,7 +50,9 @@ class TextOptions(Body):
 class ReasoningOptions(Body):
     """How the model thinks before it answers."""
 
-    effort: Annotated[str | None, Refused("no model here takes it yet", harmless=("none",))] = None
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = Field(
+        None, description="For templates that know degrees; none turns thoughts off."
+    )
     summary: Annotated[str | None, Ignored(_NO_SUMMARY)] = None
     generate_summary: Annotated[str | None, Ignored(_NO_SUMMARY)] = None
     context: Annotated[str | None, Refused("the template decides which thoughts it shows", harmless=("auto",))] = None
@@ -63,7 +65,7 @@ class ResponseStreamOptions(Body):
     include_obfuscation: Annotated[bool | None, Refused("no padding is ever sent", harmless=(False,))] = None
 
 
-class TalkFields(Body):
+class TalkFields(ResponseToolFields):
     """What is said, and what the model may do about it."""
 
     model: str = Field(description="An id of GET /v1/models.")
@@ -74,9 +76,6 @@ class TalkFields(Body):
     previous_response_id: Text | None = Field(None, description="The kept response that the conversation goes on from.")
     text: TextOptions | None = Field(None, description="`format` says what the text must be.")
     reasoning: ReasoningOptions | None = Field(None, description="How the model thinks.")
-    tools: Annotated[list[Any] | None, Refused(_NO_TOOLS, harmless=([],))] = None
-    tool_choice: Annotated[str | dict[str, Any] | None, Refused(_NO_TOOLS, harmless=("none", "auto"))] = None
-    parallel_tool_calls: Annotated[bool | None, Refused(_NO_TOOLS, harmless=(False, True))] = None
     truncation: Annotated[str | None, Refused("nothing is cut unasked", harmless=("disabled",))] = None
     conversation: Annotated[str | dict[str, Any] | None, Refused("conversations go on by previous_response_id")] = None
 
@@ -115,6 +114,12 @@ class ResponseRequest(TalkFields, GrammarFields):
     )
     keep_alive: KeepAlive = None
 
+    reasoning_budget: Annotated[int | None, Ours()] = Field(
+        None, ge=0, le=MAX_INT, description="Most tokens of thoughts; then they are ended."
+    )
+    chat_template_kwargs: Annotated[dict[str, Any] | None, Ours()] = Field(
+        None, description="Variables of the chat template; one that it does not know is refused."
+    )
     presence_penalty: Annotated[float | None, Ours()] = Field(None, description="-2 to 2.")
     frequency_penalty: Annotated[float | None, Ours()] = Field(None, description="-2 to 2.")
     logit_bias: Annotated[dict[str, float] | None, Ours()] = Field(

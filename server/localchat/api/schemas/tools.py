@@ -110,32 +110,42 @@ class ToolFields(Body):
             raise InvalidRequest("functions is the older name of tools: send one of them", param="functions")
         if self.functions:
             functions = [function.to_tool(f"functions[{i}]") for i, function in enumerate(self.functions)]
-            return self._use(functions, self.function_call, "function_call", parallel=False)
+            return use_of(functions, self.function_call, "function_call", parallel=False, field="functions")
         tools = [tool.function.to_tool(f"tools[{i}].function") for i, tool in enumerate(self.tools or ())]
-        self._use([], self.function_call, "function_call", parallel=False)
-        return self._use(tools, self.tool_choice, "tool_choice", parallel=self.parallel_tool_calls is not False)
+        use_of([], self.function_call, "function_call", parallel=False)
+        return use_of(tools, self.tool_choice, "tool_choice", parallel=self.parallel_tool_calls is not False)
 
-    def _use(
-        self, tools: list[Tool], choice: ToolChoice | FunctionName | None, param: str, *, parallel: bool
-    ) -> ToolUse | None:
-        names = [tool.name for tool in tools]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise InvalidRequest(f"two tools have the name {twice!r}", param="functions" if self.functions else "tools")
-        must_call = choice == "required" or isinstance(choice, NamedTool | FunctionName)
-        chosen: list[str] = []
-        match choice:
-            case NamedTool():
-                chosen = [choice.function.name]
-            case FunctionName():
-                chosen = [choice.name]
-            case AllowedToolsChoice():
-                chosen = [tool.function.name for tool in choice.allowed_tools.tools]
-                must_call = choice.allowed_tools.mode == "required"
-        if (must_call or chosen) and not tools:
-            raise InvalidRequest(f"{param} asks for a call, and there are no tools to call", param=param)
-        if unknown := next((name for name in chosen if name not in names), None):
-            raise InvalidRequest(f"{param} names {unknown!r}, which is none of the tools", param=param)
-        if not tools or choice == "none":
-            return None
-        is_one = isinstance(choice, NamedTool | FunctionName)
-        return ToolUse(tools=tools, allowed=chosen, must_call=must_call, parallel=parallel and not is_one)
+
+def use_of(
+    tools: list[Tool],
+    choice: ToolChoice | FunctionName | None,
+    param: str,
+    *,
+    parallel: bool,
+    field: str = "tools",
+) -> ToolUse | None:
+    """Tools, and which of them may or must be called; None where that is none. Raises InvalidRequest.
+
+    `param` and `field` are the request's fields that errors about the choice and about the tools name.
+    """
+    names = [tool.name for tool in tools]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidRequest(f"two tools have the name {twice!r}", param=field)
+    must_call = choice == "required" or isinstance(choice, NamedTool | FunctionName)
+    chosen: list[str] = []
+    match choice:
+        case NamedTool():
+            chosen = [choice.function.name]
+        case FunctionName():
+            chosen = [choice.name]
+        case AllowedToolsChoice():
+            chosen = [tool.function.name for tool in choice.allowed_tools.tools]
+            must_call = choice.allowed_tools.mode == "required"
+    if (must_call or chosen) and not tools:
+        raise InvalidRequest(f"{param} asks for a call, and there are no tools to call", param=param)
+    if unknown := next((name for name in chosen if name not in names), None):
+        raise InvalidRequest(f"{param} names {unknown!r}, which is none of the tools", param=param)
+    if not tools or choice == "none":
+        return None
+    is_one = isinstance(choice, NamedTool | FunctionName)
+    return ToolUse(tools=tools, allowed=chosen, must_call=must_call, parallel=parallel and not is_one)
