@@ -140,9 +140,10 @@ class Archive:
                     raise ValueError("its header is not what it was")
                 if header.size > psutil.virtual_memory().available // 2:
                     return None
-                data = np.empty(header.size, np.uint8)
-                if file.readinto(data.data) != header.size or _digest(data.data) != header.digest:
-                    raise ValueError("its content is not what it was")
+                start = file.tell()
+            data = np.empty(header.size, np.uint8).data
+            if _load(path, start, data) != header.digest:
+                raise ValueError("its content is not what it was")
             os.utime(path)
         except FileNotFoundError:  # another process needed the room
             return None
@@ -150,7 +151,7 @@ class Archive:
             self._warn(f"{path} is removed: {error}")
             self.remove([stored])
             return None
-        return data.data
+        return data
 
     def _make_room(self, size: int) -> None:
         """Remove the files that were of no use for longest. Raises OSError where the disk is full all the same."""
@@ -214,9 +215,26 @@ def _rest(descriptor: int, position: int) -> int:
     return os.fstat(descriptor).st_size - position
 
 
+def _load(path: Path, start: int, data: memoryview) -> bytes:
+    """Fill a buffer from a place in a file; its checksum."""
+
+    def fill(place: int) -> bytes:
+        block = data[place : place + _BLOCK]
+        with path.open("rb", buffering=0) as file:
+            file.seek(start + place)
+            filled = 0
+            while filled < len(block) and (more := file.readinto(block[filled:])):
+                filled += more
+        return hashlib.sha256(block[:filled]).digest()
+
+    return _digest_of_blocks(fill, len(data))
+
+
 def _digest(data: memoryview) -> bytes:
-    """The checksum of the checksums of all blocks, which two threads compute."""
-    blocks = [data[start : start + _BLOCK] for start in range(0, len(data), _BLOCK)]
+    return _digest_of_blocks(lambda place: hashlib.sha256(data[place : place + _BLOCK]).digest(), len(data))
+
+
+def _digest_of_blocks(digest: Callable[[int], bytes], size: int) -> bytes:
+    """The checksum of the checksums of all blocks, which two threads find by where they begin."""
     with ThreadPoolExecutor(_HASHERS) as pool:
-        digests = list(pool.map(lambda block: hashlib.sha256(block).digest(), blocks))
-    return hashlib.sha256(b"".join(digests)).digest()
+        return hashlib.sha256(b"".join(pool.map(digest, range(0, size, _BLOCK)))).digest()
