@@ -47,11 +47,7 @@ class Thinking:
     @property
     def is_awake(self) -> bool:
         """Whether there are tokens that may not come next."""
-        if self._forced:
-            return True
-        if self._phase is _Phase.THINKING:
-            return self._answer is not None
-        return self._answer is not None and self._answer.is_awake
+        return bool(self._forced) or (self._answer is not None and self._answer.is_awake)
 
     @property
     def is_complete(self) -> bool:
