@@ -12,8 +12,10 @@ from sse_starlette.sse import AppStatus
 
 from localchat import __version__
 from localchat.api import errors
+from localchat.api.document import leave_out_unsent
 from localchat.api.guard import Guard
 from localchat.api.keys import Keys
+from localchat.api.responses import GUARD_RESPONSES, error_responses
 from localchat.api.routes import chat, completions, embeddings, health, models, responses, stored_chat, tokens
 from localchat.api.runs import Runs
 from localchat.api.streaming import CLIENT_GONE, ClientLeft
@@ -29,7 +31,6 @@ ROUTERS = (
     embeddings.router,
     models.router,
     tokens.router,
-    health.router,
 )
 
 
@@ -63,7 +64,9 @@ def create_app(pool: ModelPool, settings: Settings, store: Store | None = None) 
     app.state.runs = runs
     app.state.lenient = settings.lenient
     for router in ROUTERS:
-        app.include_router(router)
+        app.include_router(router, responses=GUARD_RESPONSES)
+    app.include_router(health.router, responses=error_responses(403))
+    leave_out_unsent(app)
     errors.add_handlers(app)
     app.add_exception_handler(ClientLeft, _on_client_left)
     app.add_middleware(

@@ -10,6 +10,7 @@ from typing import Annotated, Any, cast
 from urllib.parse import quote
 
 from fastapi import Depends, Header, Request
+from pydantic import WithJsonSchema
 
 from localchat.api.keys import NOBODY, Caller
 from localchat.api.schemas.policy import Body
@@ -43,9 +44,12 @@ Lenient = Annotated[bool, Depends(_lenient)]
 """Whether fields that nobody documents are listed instead of refused."""
 
 
+_LANES = WithJsonSchema({"type": "string", "enum": [lane.value for lane in Lane]})
+
+
 async def _who(
     request: Request,
-    x_priority: Annotated[str | None, Header(description="background: nobody waits for it.")] = None,
+    x_priority: Annotated[str | None, Header(description="background: nobody waits for it."), _LANES] = None,
 ) -> Caller:
     """Who asks; in the background, if that is where the key or the header puts it. Raises InvalidRequest."""
     caller: Caller = getattr(request.state, "caller", NOBODY)

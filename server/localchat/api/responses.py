@@ -8,10 +8,11 @@ from localchat.api.schemas.replies import ErrorReply
 
 _MEANINGS = {
     400: "The request is at fault; the error names the field.",
-    403: "The license forbids commercial use, and that is what the server is for.",
+    401: "The key is missing or wrong.",
+    403: "The Host header or the model's license stands in the way; the error says which.",
     404: "No such model; the error names those that are served.",
     413: "The body is over the limit.",
-    500: "The model's process failed.",
+    500: "The model's process failed, or localchat has a bug.",
     502: "The model could not be downloaded.",
     503: "Not now; see the Retry-After header.",
     507: "The model needs more memory than all models may take.",
@@ -27,5 +28,8 @@ GENERATION_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "The reply, or the stream."},
     **error_responses(400, 403, 404, 413, 500, 502, 503, 507),
 }
+
+GUARD_RESPONSES = error_responses(400, 401, 403, 413, 500)
+"""What may become of any request, whatever its route."""
 
 READY_RESPONSES: dict[int | str, dict[str, Any]] = {503: {"description": "A model is still loading, or has failed."}}
