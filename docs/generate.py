@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from localchat.api.errors import TABLE
-from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
+from localchat.api.schemas import chat, items, lists, response_tools, responses, structured, tools
 from localchat.api.schemas.completions import CompletionRequest
 from localchat.api.schemas.embeddings import EmbeddingRequest
-from localchat.api.schemas.items import (
-    FunctionCallItem,
-    FunctionOutputItem,
-    InputText,
-    MessageItem,
-    OutputText,
-    ReasoningItem,
-)
-from localchat.api.schemas.policy import Body, Ours, Refused, policy_of
-from localchat.api.schemas.response_tools import FunctionTool
-from localchat.api.schemas.responses import (
-    FlatJsonSchemaFormat,
-    InputTokensRequest,
-    ReasoningOptions,
-    ResponseRequest,
-    TextOptions,
-)
+from localchat.api.schemas.policy import Ours, Refused, choices_of, policy_of
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from localchat.cli.flags import shown_default
@@ -43,17 +29,69 @@ HERE = Path(__file__).parent
 ROOT = HERE.parent
 
 
-def fields(*models: type[Body]) -> Iterator[str]:
-    """Every field of a request body, and what happens to it."""
+BODIES: dict[str, tuple[type[BaseModel], ...]] = {
+    "chat": (chat.ChatRequest,),
+    "messages": (chat.SystemTurn, chat.UserTurn, chat.AssistantTurn, chat.ToolTurn, chat.FunctionTurn),
+    "content_parts": (chat.TextPart, chat.RefusalPart),
+    "earlier_calls": (chat.ToolCall, chat.FunctionCall),
+    "tools": (tools.ToolDefinition, tools.FunctionDefinition),
+    "tool_choice": (tools.NamedTool, tools.FunctionName, tools.AllowedToolsChoice, tools.AllowedTools),
+    "response_format": (structured.TextFormat, structured.JsonObjectFormat, structured.JsonSchemaFormat),
+    "json_schema": (structured.JsonSchema,),
+    "prediction": (chat.Prediction,),
+    "stream_options": (StreamOptions,),
+    "chat_list": (lists.ChatListQuery,),
+    "chat_update": (chat.ChatUpdate,),
+    "chat_messages": (lists.PageQuery,),
+    "completions": (CompletionRequest,),
+    "embeddings": (EmbeddingRequest,),
+    "responses": (responses.ResponseRequest,),
+    "response_text": (responses.TextOptions, responses.FlatJsonSchemaFormat),
+    "response_tools": (response_tools.FunctionTool,),
+    "response_tool_choice": (response_tools.FlatNamedTool, response_tools.FlatAllowedTools),
+    "response_reasoning": (responses.ReasoningOptions,),
+    "response_stream_options": (responses.ResponseStreamOptions,),
+    "response_items": (
+        items.MessageItem,
+        items.FunctionCallItem,
+        items.FunctionOutputItem,
+        items.ReasoningItem,
+        items.ItemReference,
+    ),
+    "response_parts": (
+        items.InputText,
+        items.OutputText,
+        items.RefusalPart,
+        items.SummaryText,
+        items.ReasoningText,
+    ),
+    "response_retrieve": (lists.RetrieveQuery,),
+    "response_input_items": (lists.InputItemsQuery,),
+    "input_tokens": (responses.InputTokensRequest,),
+    "tokenize": (TokenizeRequest,),
+    "detokenize": (DetokenizeRequest,),
+}
+"""Mark → what its table tells of; together they are all that a request may hold."""
+
+
+def fields(*models: type[BaseModel]) -> Iterator[str]:
+    """Every field of a request's parts, and what happens to it."""
+    found: dict[str, list[FieldInfo]] = {}
+    for model in models:
+        for own_name, field in model.model_fields.items():
+            found.setdefault(f"`{field.alias or own_name}`{' †' if _is_ours(field) else ''}", []).append(field)
     yield "| field | what happens | |"
     yield "|---|---|---|"
-    seen: set[str] = set()
-    for model in models:
-        for name, field in model.model_fields.items():
-            name = field.alias or name
-            if name not in seen:
-                seen.add(name)
-                yield f"| `{name}`{' †' if _is_ours(field) else ''} | {_policy(field)} |"
+    for name, alike in found.items():
+        if words := dict.fromkeys(word for field in alike if _is_choice(field) for word in choices_of(field)):
+            yield f"| {name} | honoured | {' or '.join(words)}. |"
+        for policy in dict.fromkeys(_policy(field) for field in alike if not _is_choice(field)):
+            yield f"| {name} | {policy} |"
+
+
+def _is_choice(field: FieldInfo) -> bool:
+    """Whether words that may be said are all that there is to say."""
+    return policy_of(field)[0] == "honoured" and not field.description and bool(choices_of(field))
 
 
 def _is_ours(field: FieldInfo) -> bool:
@@ -66,6 +104,7 @@ def _policy(field: FieldInfo) -> str:
     if harmless:
         note += "; accepted: " + ", ".join(f"`{_json(value)}`" for value in harmless)
     shown = policy if policy == "honoured" else f"**{policy}**"
+    note = note.replace("|", "\\|")
     return f"{shown} | {note}"
 
 
@@ -148,22 +187,7 @@ def example() -> Iterator[str]:
 
 
 TABLES: dict[str, tuple[str, Callable[[], Iterator[str]]]] = {
-    "chat": ("api.md", lambda: fields(ChatRequest)),
-    "messages": ("api.md", lambda: fields(SystemTurn, UserTurn, AssistantTurn, ToolTurn)),
-    "completions": ("api.md", lambda: fields(CompletionRequest)),
-    "embeddings": ("api.md", lambda: fields(EmbeddingRequest)),
-    "responses": ("api.md", lambda: fields(ResponseRequest)),
-    "response_text": ("api.md", lambda: fields(TextOptions, FlatJsonSchemaFormat)),
-    "response_tools": ("api.md", lambda: fields(FunctionTool)),
-    "response_reasoning": ("api.md", lambda: fields(ReasoningOptions)),
-    "response_items": (
-        "api.md",
-        lambda: fields(MessageItem, FunctionCallItem, FunctionOutputItem, ReasoningItem, InputText, OutputText),
-    ),
-    "input_tokens": ("api.md", lambda: fields(InputTokensRequest)),
-    "stream_options": ("api.md", lambda: fields(StreamOptions)),
-    "tokenize": ("api.md", lambda: fields(TokenizeRequest)),
-    "detokenize": ("api.md", lambda: fields(DetokenizeRequest)),
+    **{mark: ("api.md", partial(fields, *models)) for mark, models in BODIES.items()},
     "sampling": ("api.md", sampling),
     "errors": ("api.md", errors),
     "settings": ("settings.md", settings),

@@ -24,7 +24,7 @@ from localchat.store import Store
 IGNORED_HEADER = "x-localchat-ignored"
 MOST_NAMES = 50
 MOST_LETTERS = 200
-_HARMLESS = "[]#/% "
+_HARMLESS = "[]#/%$ "
 
 
 async def _pool(request: Request) -> ModelPool:  # async, since FastAPI calls all others on threads

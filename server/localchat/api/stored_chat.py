@@ -36,5 +36,5 @@ def _message(id: str, turn: Turn) -> Json:
         **turn.model_dump(exclude_none=True),
         "id": id,
         "content": turn.text,
-        "content_parts": parts and [part.model_dump() for part in parts],
+        "content_parts": parts and [part.model_dump(exclude_none=True) for part in parts],
     }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from fastapi.routing import APIRoute
 
-from localchat.api.app import ROUTERS
+from request_parts import takers
 
 from .conftest import Connect
 
@@ -23,12 +21,6 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/detokenize": {"tokens": [1]},
 }
 """The least that each takes, besides the model."""
-
-
-def takers() -> Iterator[APIRoute]:
-    """The routes that take a body."""
-    for router in ROUTERS:
-        yield from (route for route in router.routes if isinstance(route, APIRoute) and route.body_field)
 
 
 def body_of(path: str) -> dict[str, Any]:

@@ -9,17 +9,40 @@ from openai.types import EmbeddingCreateParams, responses, shared_params
 from openai.types import completion_create_params as text_params
 from openai.types import model as openai_model
 from openai.types.chat import (
+    ChatCompletionAllowedToolChoiceParam,
+    ChatCompletionAllowedToolsParam,
     ChatCompletionAssistantMessageParam,
+    ChatCompletionContentPartRefusalParam,
+    ChatCompletionContentPartTextParam,
     ChatCompletionDeveloperMessageParam,
+    ChatCompletionFunctionCallOptionParam,
+    ChatCompletionFunctionMessageParam,
+    ChatCompletionFunctionToolParam,
+    ChatCompletionMessageFunctionToolCallParam,
+    ChatCompletionNamedToolChoiceParam,
+    ChatCompletionPredictionContentParam,
     ChatCompletionStreamOptionsParam,
     ChatCompletionSystemMessageParam,
     ChatCompletionToolMessageParam,
     ChatCompletionUserMessageParam,
+    chat_completion_message_function_tool_call_param,
+    completion_list_params,
+    completion_update_params,
 )
 from openai.types.chat import completion_create_params as chat_params
-from openai.types.responses import input_token_count_params, response_input_item_param
+from openai.types.chat.completions import message_list_params
+from openai.types.responses import (
+    input_item_list_params,
+    input_token_count_params,
+    response_input_item_param,
+    response_reasoning_item_param,
+    response_retrieve_params,
+)
 from openai.types.responses import response_create_params as response_params
+from openai.types.shared_params import response_format_json_schema
+from pydantic import BaseModel
 
+from localchat.api.schemas import chat, items, lists, structured, tools
 from localchat.api.schemas.chat import AssistantTurn, ChatRequest, SystemTurn, ToolTurn, UserTurn
 from localchat.api.schemas.completions import CompletionRequest
 from localchat.api.schemas.embeddings import EmbeddingRequest
@@ -44,7 +67,9 @@ from localchat.api.schemas.responses import (
     TextOptions,
 )
 from localchat.api.schemas.sampling import StreamOptions
+from localchat.api.schemas.tokens import DetokenizeRequest, TokenizeRequest
 from localchat.sampling_params import SamplingParams
+from request_parts import request_parts
 
 PAIRS: list[tuple[type[Body], list[Any]]] = [
     (ChatRequest, [chat_params.CompletionCreateParamsNonStreaming, chat_params.CompletionCreateParamsStreaming]),
@@ -77,9 +102,46 @@ PAIRS: list[tuple[type[Body], list[Any]]] = [
     (ItemReference, [response_input_item_param.ItemReference]),
     (InputText, [responses.ResponseInputTextParam]),
     (OutputText, [responses.ResponseOutputTextParam]),
+    (items.RefusalPart, [responses.ResponseOutputRefusalParam]),
+    (items.SummaryText, [response_reasoning_item_param.Summary]),
+    (items.ReasoningText, [response_reasoning_item_param.Content]),
+    (chat.FunctionTurn, [ChatCompletionFunctionMessageParam]),
+    (chat.TextPart, [ChatCompletionContentPartTextParam]),
+    (chat.RefusalPart, [ChatCompletionContentPartRefusalParam]),
+    (chat.ToolCall, [ChatCompletionMessageFunctionToolCallParam]),
+    (chat.FunctionCall, [chat_completion_message_function_tool_call_param.Function]),
+    (chat.Prediction, [ChatCompletionPredictionContentParam]),
+    (chat.ChatUpdate, [completion_update_params.CompletionUpdateParams]),
+    (tools.ToolDefinition, [ChatCompletionFunctionToolParam]),
+    (tools.FunctionDefinition, [shared_params.FunctionDefinition, chat_params.Function]),
+    (tools.NamedTool, [ChatCompletionNamedToolChoiceParam]),
+    (tools.FunctionName, [ChatCompletionFunctionCallOptionParam]),
+    (tools.AllowedToolsChoice, [ChatCompletionAllowedToolChoiceParam]),
+    (tools.AllowedTools, [ChatCompletionAllowedToolsParam]),
+    (structured.TextFormat, [shared_params.ResponseFormatText]),
+    (structured.JsonObjectFormat, [shared_params.ResponseFormatJSONObject]),
+    (structured.JsonSchemaFormat, [shared_params.ResponseFormatJSONSchema]),
+    (structured.JsonSchema, [response_format_json_schema.JSONSchema]),
 ]
+QUERIES: list[tuple[type[BaseModel], Any]] = [
+    (lists.ChatListQuery, completion_list_params.CompletionListParams),
+    (lists.PageQuery, message_list_params.MessageListParams),
+    (lists.InputItemsQuery, input_item_list_params.InputItemListParams),
+    (lists.RetrieveQuery, response_retrieve_params.ResponseRetrieveParamsStreaming),
+]
+OURS = {TokenizeRequest, DetokenizeRequest}
 WHOLE_BODIES: list[type[Body]] = [ChatRequest, CompletionRequest, ResponseRequest, InputTokensRequest]
 NAMES = [ours.__name__ for ours, _ in PAIRS]
+
+
+def test_every_part_of_every_request_is_compared() -> None:
+    assert {ours for ours, _ in PAIRS} | {ours for ours, _ in QUERIES} | OURS == request_parts()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), QUERIES, ids=lambda given: given.__name__)
+def test_everything_that_openai_puts_into_an_address_is_known(ours: type[BaseModel], theirs: Any) -> None:
+    # Any metadata[KEY] is a filter.
+    assert fields_of([theirs]) - {"metadata"} <= names_of(ours)
 
 
 def fields_of(theirs: list[Any]) -> set[str]:
@@ -87,7 +149,7 @@ def fields_of(theirs: list[Any]) -> set[str]:
     return {name for base in bases for name in getattr(base, "__annotations__", ())}
 
 
-def names_of(ours: type[Body]) -> set[str]:
+def names_of(ours: type[BaseModel]) -> set[str]:
     return {field.alias or name for name, field in ours.model_fields.items()}
 
 

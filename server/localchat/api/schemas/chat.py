@@ -26,18 +26,33 @@ class TextPart(Body):
     """A piece of a message's text."""
 
     type: Literal["text"]
-    text: Text
+    text: Text = Field(description="The words.")
+    prompt_cache_breakpoint: Annotated[dict[str, Any] | None, Ignored("equal beginnings are found without it")] = None
+
+
+class RefusalPart(Body):
+    """How a model declined: words as any."""
+
+    type: Literal["refusal"]
+    refusal: Text = Field(description="The words.")
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        return self.refusal
 
 
 Content = Text | list[TextPart]
+Said = Text | list[Annotated[TextPart | RefusalPart, Field(discriminator="type")]]
+_CONTENT = "Text, or text parts, which are joined."
 
 
-def _joined(content: Content | None) -> str:
+def _joined(content: Content | Said | None) -> str:
     return content if isinstance(content, str) else "".join(part.text for part in content or ())
 
 
 class _Turn(Body):
-    content: Content
+    content: Content = Field(description=_CONTENT)
 
     @field_validator("content", mode="before", check_fields=False)
     @classmethod
@@ -79,26 +94,26 @@ class UserTurn(_Turn):
 class FunctionCall(Body):
     """The function an earlier turn called, and its arguments as JSON text."""
 
-    name: Text
-    arguments: Text
+    name: Text = Field(description="The function's.")
+    arguments: Text = Field(description="JSON text.")
 
 
 class ToolCall(Body):
     """A call in an earlier turn."""
 
-    id: Text
+    id: Text = Field(description="Which its result names.")
     type: Literal["function"]
-    function: FunctionCall
+    function: FunctionCall = Field(description="What was called.")
 
 
 class AssistantTurn(_Turn):
     """What the model said before."""
 
     role: Literal["assistant"]
-    content: Content | None = None  # type: ignore[assignment]
+    content: Said | None = Field(None, description=_CONTENT)  # type: ignore[assignment]
     name: Annotated[str | None, _NAME] = None
     refusal: Annotated[str | None, Ignored("local models have no refusal channel")] = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[ToolCall] | None = Field(None, description="What it called.")
     function_call: FunctionCall | None = Field(None, description="Older form of tool_calls.")
     reasoning_content: Annotated[Text | None, Ours()] = Field(
         None, description="What it thought; for templates that have a place for it."
@@ -118,7 +133,7 @@ class ToolTurn(_Turn):
     """What a tool returned."""
 
     role: Literal["tool"]
-    tool_call_id: Text
+    tool_call_id: Text = Field(description="The call that it answers.")
 
     def to_message(self) -> Message:
         """The turn as templates take it."""
@@ -129,7 +144,7 @@ class FunctionTurn(_Turn):
     """What a function returned: the older form of a tool's turn."""
 
     role: Literal["function"]
-    name: Text
+    name: Text = Field(description="The function's.")
 
     def to_message(self) -> Message:
         """The turn as templates take it."""
@@ -143,7 +158,7 @@ class Prediction(Body):
     """A text that the answer is expected to be much like, such as a file of which little is to change."""
 
     type: Literal["content"]
-    content: Content
+    content: Content = Field(description=_CONTENT)
 
     @property
     def text(self) -> str:

@@ -27,7 +27,7 @@ class InputText(Body):
     """A piece of what a user or the application says."""
 
     type: Literal["input_text"]
-    text: Text
+    text: Text = Field(description="What is said.")
     prompt_cache_breakpoint: Annotated[Json | None, Ignored("equal beginnings are found without it")] = None
 
 
@@ -35,7 +35,7 @@ class OutputText(Body):
     """A piece of what the model said."""
 
     type: Literal["output_text"]
-    text: Text
+    text: Text = Field(description="What was said.")
     annotations: Annotated[list[Any] | None, Ignored(_NO_PLACE, harmless=([],))] = None
     logprobs: Annotated[list[Any] | None, Ignored(_NO_PLACE, harmless=([],))] = None
 
@@ -44,7 +44,7 @@ class RefusalPart(Body):
     """How a model declined."""
 
     type: Literal["refusal"]
-    refusal: Text
+    refusal: Text = Field(description="What was said.")
 
 
 Part = Annotated[InputText | OutputText | RefusalPart, Field(discriminator="type")]
@@ -64,7 +64,7 @@ class MessageItem(Body):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: Text | list[Part]
+    content: Text | list[Part] = Field(description="Text, or parts of it: input_text, output_text, refusal.")
     id: Text | None = Field(None, description="Under which it is listed.")
     status: Status | None = Field(None, description="As it was given.")
     phase: Annotated[str | None, Ignored(_NO_PLACE)] = None
@@ -91,9 +91,9 @@ class FunctionCallItem(Body):
     """A function that the model called, and its arguments as JSON text."""
 
     type: Literal["function_call"]
-    call_id: Text
-    name: Text
-    arguments: Text
+    call_id: Text = Field(description="The id that its output names.")
+    name: Text = Field(description="The function's name.")
+    arguments: Text = Field(description="JSON text.")
     id: Text | None = Field(None, description="Under which it is listed.")
     status: Status | None = Field(None, description="As it was given.")
     namespace: Annotated[Text | None, Refused("functions here have no namespaces")] = None
@@ -118,8 +118,8 @@ class FunctionOutputItem(Body):
     """What a function gave."""
 
     type: Literal["function_call_output"]
-    call_id: Text
-    output: Text | list[InputText]
+    call_id: Text = Field(description="The call that it answers.")
+    output: Text | list[InputText] = Field(description="Text, or parts of it.")
     id: Text | None = Field(None, description="Under which it is listed.")
     status: Status | None = Field(None, description="As it was given.")
     name: Annotated[Text | None, Ignored("the call has it")] = None
@@ -144,14 +144,14 @@ class SummaryText(Body):
     """A piece of a summary of thoughts."""
 
     type: Literal["summary_text"]
-    text: Text
+    text: Text = Field(description="What it says.")
 
 
 class ReasoningText(Body):
     """A piece of thoughts."""
 
     type: Literal["reasoning_text"]
-    text: Text
+    text: Text = Field(description="What was thought.")
 
 
 class ReasoningItem(Body):
@@ -179,7 +179,7 @@ class ItemReference(Body):
     """An item of a kept response, by its id."""
 
     type: Literal["item_reference"] | None = None
-    id: Text
+    id: Text = Field(description="Under which it is listed.")
 
 
 def _kind(value: Any) -> str | None:

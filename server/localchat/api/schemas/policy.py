@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
@@ -46,7 +46,14 @@ def policy_of(field: FieldInfo) -> tuple[Policy, str]:
             return "refused", mark.reason
         if isinstance(mark, Ignored):
             return "ignored", mark.reason
-    return "honoured", field.description or ""
+    choices = " or ".join(choices_of(field))
+    return "honoured", field.description or (f"{choices}." if choices else "")
+
+
+def choices_of(field: FieldInfo) -> list[str]:
+    """The words that a field may hold, where it is one of a few."""
+    kinds = [field.annotation, *get_args(field.annotation)]
+    return [str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
 
 
 class Body(BaseModel):

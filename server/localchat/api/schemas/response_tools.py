@@ -38,7 +38,7 @@ class FlatNamedTool(Body):
     """A function that must be called, or may be."""
 
     type: Literal["function"]
-    name: Text
+    name: Text = Field(description="One of the functions'.")
 
 
 class FlatAllowedTools(Body):
@@ -46,7 +46,7 @@ class FlatAllowedTools(Body):
 
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: list[FlatNamedTool] = Field(min_length=1)
+    tools: list[FlatNamedTool] = Field(min_length=1, description="Some of the request's, by their names.")
 
 
 FlatToolChoice = (

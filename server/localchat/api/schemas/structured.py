@@ -36,7 +36,7 @@ class JsonObjectFormat(Body):
 class JsonSchema(Body):
     """A schema by a name. Every answer keeps it, `strict` or not."""
 
-    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")
+    name: str = Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="Letters, digits, _ and -; up to 64.")
     schema_: dict[str, Any] = Field(
         {}, alias="schema", description="What cannot be enforced is refused, with its place."
     )
@@ -55,7 +55,7 @@ class JsonSchemaFormat(Body):
     """JSON that a schema describes."""
 
     type: Literal["json_schema"]
-    json_schema: JsonSchema
+    json_schema: JsonSchema = Field(description="The schema, by a name.")
 
 
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]

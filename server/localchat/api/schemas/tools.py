@@ -12,14 +12,14 @@ from localchat.chat.tools import Tool, ToolUse
 from localchat.errors import InvalidRequest, UnsupportedField
 
 MAX_TOOLS = 128
-Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+Name = Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$", description="Letters, digits, _ and -; up to 64.")]
 
 
 class FunctionDefinition(Body):
     """A function that the client can call."""
 
     name: Name
-    description: Text | None = None
+    description: Text | None = Field(None, description="What it does, for the model to read.")
     parameters: dict[str, Any] | None = Field(None, description="JSON schema of an object; absent for no parameters.")
     strict: bool | None = Field(None, description="Arguments keep the schema also where the model calls unasked.")
 
@@ -42,34 +42,34 @@ class ToolDefinition(Body):
     """A function in its wrapping."""
 
     type: Literal["function"]
-    function: FunctionDefinition
+    function: FunctionDefinition = Field(description="What can be called.")
 
 
 class FunctionName(Body):
     """A function by its name."""
 
-    name: Text
+    name: Text = Field(description="One of the functions'.")
 
 
 class NamedTool(Body):
     """A function that must be called, or may be."""
 
     type: Literal["function"]
-    function: FunctionName
+    function: FunctionName = Field(description="One of the functions.")
 
 
 class AllowedTools(Body):
     """Tools among which the model is to choose, and whether it must."""
 
     mode: Literal["auto", "required"]
-    tools: list[NamedTool] = Field(min_length=1)
+    tools: list[NamedTool] = Field(min_length=1, description="Some of the request's, by their names.")
 
 
 class AllowedToolsChoice(Body):
     """`allowed_tools` in its wrapping."""
 
     type: Literal["allowed_tools"]
-    allowed_tools: AllowedTools
+    allowed_tools: AllowedTools = Field(description="Which, and whether one must be called.")
 
 
 ToolChoice = (
