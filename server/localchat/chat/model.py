@@ -134,13 +134,13 @@ class ChatModel:
         variables: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt for a conversation. Raises InvalidRequest for a model without a template."""
-        self.check_writes()
         return self._template.render(
             messages, tools=tools.tools if tools else (), continue_final=continue_final, variables=variables
         )
 
     @property
     def _template(self) -> ChatTemplate:
+        self.check_writes()
         if self._manner.template is None:
             lacks = "is a base model, not trained to chat" if self._manner.is_base else "has no chat template"
             raise InvalidRequest(
