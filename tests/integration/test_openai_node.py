@@ -76,6 +76,26 @@ def test_stream_helper(results: dict[str, Any]) -> None:
     assert helper["finish"] == "stop"
 
 
+def test_zod_schema_is_kept_and_parsed(results: dict[str, Any]) -> None:
+    assert set(results["parsed"]["plain"]) == {"name", "age"}
+    assert results["parsed"]["streamed"] == results["parsed"]["plain"]
+
+
+def test_forced_call_is_run_and_streamed(results: dict[str, Any]) -> None:
+    called = results["called"]
+    assert called["roles"] == ["assistant", "tool"]
+    assert called["name"] == "remember"
+    assert called["finish"] in ("stop", "tool_calls")
+    assert called["given"] == [called["streamed"]]
+    assert set(called["streamed"]) == {"name", "age"}
+
+
+def test_responses(results: dict[str, Any]) -> None:
+    responded = results["responded"]
+    assert responded["text"] == responded["joined"] == responded["final"] != ""
+    assert responded["status"] == "completed"
+
+
 def test_text_completion(results: dict[str, Any]) -> None:
     assert results["completion"]["text"].startswith(" Paris")
 

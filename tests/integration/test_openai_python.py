@@ -11,6 +11,7 @@ import openai
 import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
+from pydantic import BaseModel, ConfigDict, Field
 
 from .serving import CTX, MODEL, RunningServer
 
@@ -281,6 +282,24 @@ async def test_async_plain_streamed_and_helper_agree(server: RunningServer) -> N
         async with client.chat.completions.stream(**ENDING) as helper:
             final = await helper.get_final_completion()
         assert final.choices[0].message.content == plain
+
+
+class Colour(BaseModel):
+    """A colour."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(max_length=12)
+
+
+async def test_async_client_parses_models_plain_and_streamed(server: RunningServer) -> None:
+    request: dict[str, Any] = {**GREEDY, "extra_body": {"deterministic": True}, "response_format": Colour}
+    async with server.async_sdk() as sdk:
+        plain = (await sdk.chat.completions.parse(**request)).choices[0].message.parsed
+        async with sdk.chat.completions.stream(**request) as stream:
+            streamed = (await stream.get_final_completion()).choices[0].message.parsed
+    assert isinstance(plain, Colour)
+    assert streamed == plain
 
 
 # Chat: messages

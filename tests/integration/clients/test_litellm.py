@@ -1,4 +1,4 @@
-"""`litellm` against a real server, as the provider that it has for servers of this kind."""
+"""`litellm` against a real server, as the provider that it has for servers of this kind. Calls are forced."""
 
 from __future__ import annotations
 
@@ -40,10 +40,12 @@ def litellm(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
-def request_(server: RunningServer) -> dict[str, Any]:
+def request_(server: RunningServer) -> Iterator[dict[str, Any]]:
     """A question to the model."""
-    where = {"api_base": f"{server.url}/v1", "api_key": "none", "num_retries": 0}
-    return {"model": f"openai/{MODEL}", "messages": QUESTION, "temperature": 0, "max_tokens": 60, **where}
+    with server.sdk() as sdk:  # without one of ours, litellm keeps a connection open for good
+        where = {"api_base": f"{server.url}/v1", "api_key": "none", "num_retries": 0, "client": sdk}
+        where["extra_body"] = {"deterministic": True}  # streamed or not, the text is the same
+        yield {"model": f"openai/{MODEL}", "messages": QUESTION, "temperature": 0, "max_tokens": 60, **where}
 
 
 def test_answer_tells_its_usage(litellm: Any, request_: dict[str, Any]) -> None:
@@ -73,3 +75,14 @@ def test_error_is_of_the_kind_that_callers_catch(litellm: Any, request_: dict[st
         litellm.completion(**{**request_, "model": "openai/gpt-4o"})
     with pytest.raises(litellm.exceptions.BadRequestError, match="temperature"):
         litellm.completion(**{**request_, "temperature": 3})
+
+
+def test_forced_call_keeps_the_schema_streamed_or_not(litellm: Any, request_: dict[str, Any]) -> None:
+    tool = {"type": "function", "function": {"name": "remember", "parameters": PERSON}}
+    forced = {**request_, "tools": [tool], "tool_choice": {"type": "function", "function": {"name": "remember"}}}
+    plain = litellm.completion(**forced)
+    streamed = litellm.stream_chunk_builder(list(litellm.completion(**forced, stream=True)))
+    for reply in (plain, streamed):
+        [call] = reply.choices[0].message.tool_calls
+        assert call.function.name == "remember"
+        jsonschema.validate(json.loads(call.function.arguments), PERSON)
