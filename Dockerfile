@@ -71,7 +71,8 @@ ENV PATH=/opt/localchat/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     LOCALCHAT_HOST=0.0.0.0 \
     LOCALCHAT_MODELS_DIR=/models \
-    LOCALCHAT_STORE=/models/store.sqlite3
+    LOCALCHAT_STORE=/models/store.sqlite3 \
+    LOCALCHAT_PREFIX_DIR=/models/prefixes
 
 VOLUME ["/models"]
 EXPOSE 8000
