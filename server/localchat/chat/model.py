@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from localchat.chat.answer import AnswerParser, PlainParser
@@ -16,12 +17,16 @@ from localchat.chat.template import ChatTemplate
 from localchat.chat.thinking import plan_thinking
 from localchat.chat.tool_formats import ToolFormat
 from localchat.chat.tools import ToolUse
+from localchat.chat.truncation import Truncated, truncate
 from localchat.constraint import Constraint, Thoughts
 from localchat.errors import InvalidRequest, UnsupportedField
 from localchat.lane import Lane
 from localchat.sampling_params import MAX_SEED, SamplingParams
 from localchat.worker.client import Generation, WorkerClient
 from localchat.worker.messages import Submit
+
+_ROOM = 4
+"""Which part of the context, at most, is kept for the answer where a conversation is shortened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +152,22 @@ class ChatModel:
                 f"{self.id} {lacks}: use /v1/completions, or serve it with --chat-template FILE", param="model"
             )
         return self._manner.template
+
+    async def count(self, messages: Sequence[Message], options: Options, *, continue_final: bool = False) -> int:
+        """Tokens of the prompt that `stream` gives the model."""
+        thinking = plan_thinking(self.id, self._template, options.effort, options.thought_budget, options.variables)
+        prompt = self.render(messages, tools=options.tools, continue_final=continue_final, variables=thinking.variables)
+        return len(await self.worker.tokenize(prompt, add_bos=True, parse_special=True))
+
+    async def truncated(
+        self, messages: Sequence[Message], options: Options, *, continue_final: bool = False
+    ) -> Truncated:
+        """A conversation that leaves room for an answer, and what of it had to go. Raises ContextLengthExceeded."""
+        info = self.worker.info
+        wanted = self._manner.max_tokens if options.max_tokens is None else options.max_tokens
+        room = info.n_ctx // _ROOM if wanted is None else min(wanted, info.n_ctx // _ROOM)
+        count = partial(self.count, options=options, continue_final=continue_final)
+        return await truncate(messages, count, info.n_ctx - (0 if info.is_encoder_decoder else room))
 
     def stream(
         self,

@@ -12,6 +12,7 @@ from .conftest import Connect
 
 BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    "/v1/chat/completions/input_tokens": {"messages": [{"role": "user", "content": "Hi"}]},
     "/v1/chat/completions/{completion_id}": {"metadata": {}},
     "/v1/responses": {"input": "Hi"},
     "/v1/responses/input_tokens": {"input": "Hi"},

@@ -11,6 +11,7 @@ from localchat.chat.answer import AnswerDelta, AnswerParser, CallStart
 from localchat.outputs import Delta, Finish, TokenLogprob
 
 _NO_LOGPROBS = b',"logprobs":null'
+_END = b"}\n\n"
 
 
 class ChatStream:
@@ -39,7 +40,10 @@ class ChatStream:
         delta = b'{"role":"assistant","content":"","refusal":null}'
         if self._parsers is not None:  # it may be that nothing is said
             delta = b'{"role":"assistant","content":null,"refusal":null}'
-        return b"".join(head + delta + _NO_LOGPROBS + b',"finish_reason":null' + self._tail for head in self._heads)
+        frames = [head + delta + _NO_LOGPROBS + b',"finish_reason":null' + self._tail for head in self._heads]
+        if self._envelope.once:
+            frames[0] = frames[0].removesuffix(_END) + b"," + to_json(self._envelope.once)[1:-1] + _END
+        return b"".join(frames)
 
     def delta(self, index: int, delta: Delta) -> bytes:
         """New text of a choice, and its end."""
@@ -120,7 +124,7 @@ class ChatFold:
                 }
             )
         fields = self._envelope.fields("chat.completion")
-        return {**fields, "choices": choices, "usage": usage(finishes, tries=len(finishes))}
+        return {**fields, "choices": choices, "usage": usage(finishes, tries=len(finishes)), **self._envelope.once}
 
     def _spoken(self, index: int) -> Spoken:
         text = "".join(self._texts[index])

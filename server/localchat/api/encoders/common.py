@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,8 @@ class Envelope:
     model: str
     fingerprint: str
     service_tier: str | None = None
+    once: Mapping[str, Any] = field(default_factory=dict)
+    """What is told once: by the reply, or by the first chunk of a stream."""
     id: str = field(default_factory=lambda: secrets.token_hex(12))
     created: int = field(default_factory=lambda: int(time.time()))
 

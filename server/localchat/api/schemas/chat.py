@@ -185,6 +185,9 @@ class ChatRequest(GrammarFields, ToolFields):
     continue_final_message: Annotated[bool | None, Ours()] = Field(
         None, description="The answer goes on from the last message, which is the assistant's."
     )
+    truncation: Annotated[Literal["auto", "disabled"] | None, Ours()] = Field(
+        None, description="auto drops the oldest turns of a conversation that is too long, and the reply says which."
+    )
 
     prediction: Prediction | None = Field(
         None, description="What the answer is expected to be much like: it comes faster where it is."

@@ -93,6 +93,22 @@ class ChatChoice(BaseModel):
     finish_reason: str
 
 
+class Truncation(BaseModel):
+    """What was left out of a conversation that was too long."""
+
+    dropped_messages: list[int] = Field(description="Places in `messages`, from 0.")
+    dropped_tokens: int = Field(description="By how many the prompt is shorter.")
+
+
+class InputTokens(BaseModel):
+    """The reply of `POST /v1/chat/completions/input_tokens`."""
+
+    object: Literal["chat.completion.input_tokens"] = "chat.completion.input_tokens"
+    model: str
+    input_tokens: int = Field(description="Tokens of the prompt, as `usage` would count them.")
+    truncation: Truncation | None = Field(None, description="Absent unless it was asked for.")
+
+
 class ChatReply(BaseModel):
     """The reply of `POST /v1/chat/completions`."""
 
@@ -104,6 +120,7 @@ class ChatReply(BaseModel):
     service_tier: Literal["default", "flex"] = Field(description="flex: it ran in the background.")
     choices: list[ChatChoice]
     usage: Usage
+    truncation: Truncation | None = Field(None, description="Absent unless it was asked for.")
 
 
 class CompletionChoice(BaseModel):
