@@ -82,6 +82,8 @@ def add_handlers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         if isinstance(error.__cause__, e.LocalchatError):  # raised while FastAPI read the body
             return response(error.__cause__)
+        if isinstance(error.__cause__, UnicodeDecodeError):
+            return response(e.InvalidRequest("the body is not valid JSON: it is not UTF-8"))
         if error.status_code == 404:
             return response(e.NotFound(f"there is no {request.method} {request.url.path} here; see /docs"))
         message, code = str(error.detail), HTTPStatus(error.status_code).name.lower()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from localchat.api.schemas.policy import Body, Ours, Refused
 from localchat.api.schemas.types import MAX_INT, Text
 from localchat.errors import InvalidRequest
-from localchat.sampling_params import MAX_SEED, MAX_STOPS
+from localchat.sampling_params import MAX_SEED, MAX_STOPS, RANGES
 
 
 class StreamOptions(Body):
@@ -52,6 +54,16 @@ class SamplingFields(Body):
         None, description="The same text at any load: computed by itself and anew, so slower; the seed is 0 if absent."
     )
     ignore_eos: Annotated[bool | None, Ours()] = Field(None, description="Never choose a token that ends the reply.")
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The ranges are told in the document; they are checked further in, where every way to a sample ends."""
+        schema = handler(core)
+        fields = handler.resolve_ref_schema(schema)["properties"]
+        for name, (least, most) in RANGES.items():
+            if name in fields and name != "seed":  # seeds wrap around
+                fields[name]["anyOf"][0].update(minimum=least, maximum=most)
+        return schema
 
     @property
     def sampling(self) -> dict[str, Any]:
