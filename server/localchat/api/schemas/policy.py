@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -61,17 +61,18 @@ class Body(BaseModel):
 
     model_config = ConfigDict(extra="allow", strict=True, json_schema_extra={"additionalProperties": False})
 
-    def unknown(self, prefix: str = "") -> Iterator[str]:
+    def unknown(self, prefix: str = "") -> list[str]:
         """The fields given that nobody documents, as paths."""
-        yield from (f"{prefix}{name}" for name in self.model_extra or ())
-        for name in type(self).model_fields:
-            for path, part in _parts(f"{prefix}{name}", getattr(self, name)):
-                yield from part.unknown(f"{path}.")
+        found = [f"{prefix}{name}" for name in self.model_extra or ()]
+        for name, value in self.__dict__.items():
+            for path, part in _parts(name, value):
+                found += part.unknown(f"{prefix}{path}.")
+        return found
 
     def ignored(self, prefix: str = "") -> Iterator[str]:
         """The fields given that have no effect, as paths. Raises UnsupportedField for one that is refused."""
-        for name in sorted(self.model_fields_set & type(self).model_fields.keys()):
-            value = getattr(self, name)
+        for name in sorted(self.model_fields_set):
+            value = self.__dict__.get(name)  # what is unknown is elsewhere
             if value is not None:
                 yield from self._ignored_field(name, value, prefix)
 
@@ -86,10 +87,10 @@ class Body(BaseModel):
             yield from part.ignored(f"{place}.")
 
 
-def _parts(path: str, value: Any) -> Iterator[tuple[str, Body]]:
+def _parts(path: str, value: Any) -> Iterable[tuple[str, Body]]:
     """The bodies that a field holds, with their paths."""
     if isinstance(value, Body):
-        yield path, value
-    for index, part in enumerate(value) if isinstance(value, list) else ():
-        if isinstance(part, Body):
-            yield f"{path}[{index}]", part
+        return [(path, value)]
+    if isinstance(value, list):
+        return [(f"{path}[{index}]", part) for index, part in enumerate(value) if isinstance(part, Body)]
+    return ()
