@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from localchat import errors as e
+from localchat.api.schemas import media
 from localchat.api.schemas.items import ITEM_KINDS, PART_KINDS
 
 TABLE: dict[type[e.LocalchatError], tuple[int, str, str | None]] = {
@@ -112,6 +113,9 @@ def explain(errors: Sequence[Any]) -> e.InvalidRequest:
             return e.InvalidRequest(f"{path} is missing", param=path)
         case "extra_forbidden":
             return e.UnsupportedField(f"{path} is not a field of this request; see docs/api.md", param=path)
+        case media.ERROR:
+            place = f"{path}[{first['ctx']['index']}]"
+            return e.UnsupportedField(f"{place}: {first['msg']}", param=place)
         case "model_attributes_type" | "dict_type" if not path:
             return e.InvalidRequest("the body must be a JSON object, sent with Content-Type: application/json")
         case _:
@@ -122,19 +126,27 @@ def explain(errors: Sequence[Any]) -> e.InvalidRequest:
 
 def _path(location: Sequence[int | str]) -> str:
     """`messages[0].content` for a place in the body; the names of a union's members are left out."""
-    path = ""
-    for part in location[1:]:
+    path, tags = "", frozenset[str]()
+    for place, part in enumerate(location[1:], 2):
         if isinstance(part, int):
             path += f"[{part}]"
-        elif part in _FORMATS and path.endswith("format"):
-            continue
-        elif not (path.endswith("]") and part in _ROLES) and "[" not in part and part not in _TYPES:
-            path += f".{part}" if path else part
+        elif part in tags and place < len(location):
+            tags = frozenset()
+        elif "[" not in part and part not in _TYPES:
+            path, tags = f"{path}.{part}" if path else part, _TAGS.get(part, frozenset())
     return path
 
 
-_ROLES = frozenset(["system", "developer", "user", "assistant", "tool", *ITEM_KINDS, *PART_KINDS])
 _FORMATS = frozenset(["text", "json_object", "json_schema"])
+_TAGS = {
+    "messages": frozenset(["system", "developer", "user", "assistant", "tool", "function"]),
+    "content": frozenset(["text", *PART_KINDS]),
+    "input": frozenset(ITEM_KINDS),
+    "format": _FORMATS,
+    "response_format": _FORMATS,
+}
+"""Field → what tells the members of its union apart, and stands behind it or its index."""
+
 _TYPES = frozenset(["str", "int", "float", "bool"])
 
 

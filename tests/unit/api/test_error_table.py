@@ -75,6 +75,11 @@ def explained(schema: type[BaseModel], given: Any) -> e.InvalidRequest:
 
 
 HI = [{"role": "user", "content": "Hi"}]
+NAMELESS = {"type": "json_schema", "json_schema": {"schema": {}}}
+
+
+def said(role: str, content: Any) -> Any:
+    return {"model": "a", "messages": [{"role": role, "name": "a", "content": content}]}
 
 
 @pytest.mark.parametrize(
@@ -85,6 +90,11 @@ HI = [{"role": "user", "content": "Hi"}]
         ({"model": "a", "messages": [{"role": "user", "content": 5}]}, "messages[0].content", "not 5"),
         ({"model": "a", "messages": [{"role": "user"}]}, "messages[0].content", "messages[0].content is missing"),
         ({"model": "a", "messages": [{"content": "Hi"}]}, "messages[0]", "'role'"),
+        (said("assistant", [{"type": "text"}]), "messages[0].content[0].text", "is missing"),
+        (said("assistant", [{"type": "refusal"}]), "messages[0].content[0].refusal", "is missing"),
+        ({"model": "a", "messages": HI, "response_format": NAMELESS}, "response_format.json_schema.name", "is missing"),
+        (said("function", 5), "messages[0].content", "not 5"),
+        ({"model": "a", "messages": HI, "tools": [{"type": "function"}]}, "tools[0].function", "is missing"),
         ({"model": "a", "messages": HI, "stop": [1]}, "stop[0]", "stop[0]: input should be a valid string, not 1"),
         ({"model": "a", "messages": HI, "stop": "\ud800"}, "stop", "half of a surrogate pair"),
     ],
@@ -108,3 +118,10 @@ def test_unknown_part_of_an_address_is_an_error_of_its_own() -> None:
     error = explained(PageQuery, {"speed": "1"})
     assert isinstance(error, e.UnsupportedField)
     assert (error.param, error.message) == ("speed", "speed is not a field of this request; see docs/api.md")
+
+
+@pytest.mark.parametrize("kind", ["missing", "model_attributes_type"])
+def test_complaint_about_the_whole_body_names_no_field(kind: str) -> None:
+    error = explain([{"type": kind, "loc": ("body",), "msg": "", "input": None}])
+    assert error.param is None
+    assert "Content-Type: application/json" in error.message

@@ -20,6 +20,7 @@ from .talking import TEMPLATE, Json, Listener, Talking, events_of, talking, text
 
 Visit = Callable[..., contextlib.AbstractAsyncContextManager[tuple[Talking, httpx.AsyncClient]]]
 
+IMAGE = {"type": "input_image", "image_url": "a"}
 TOOL = {
     "type": "function",
     "name": "f",
@@ -131,7 +132,11 @@ async def test_fields_without_effect_are_listed(visit: Visit) -> None:
         ({"input": ""}, "input", "something to answer"),
         ({"input": None}, "input", "input"),
         ({"input": [{"type": "web_search_call", "id": "a", "status": "completed"}]}, "input", "input[0]"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "a"}]}]}, "input", "input_image"),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "a"}]}]},
+            "input[0].content[0]",
+            "input_image",
+        ),
         ({"input": [{"role": "robot", "content": "a"}]}, "input[0].role", "robot"),
         ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text", "missing"),
         ({"input": [{"type": "function_call_output", "call_id": "c", "output": "1"}]}, "input", "no function_call"),

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator
 
 from localchat.api.encoders.message import Shape
+from localchat.api.schemas.media import refuse_media
 from localchat.api.schemas.policy import Body, Ignored, Ours, Refused
 from localchat.api.schemas.sampling import StreamOptions
 from localchat.api.schemas.structured import GrammarFields, ResponseFormat, format_constraint
@@ -54,14 +55,7 @@ def _joined(content: Content | Said | None) -> str:
 class _Turn(Body):
     content: Content = Field(description=_CONTENT)
 
-    @field_validator("content", mode="before", check_fields=False)
-    @classmethod
-    def _refuse_media(cls, content: Any) -> Any:
-        for index, part in enumerate(content if isinstance(content, list) else []):
-            kind = part.get("type") if isinstance(part, dict) else None
-            if kind in ("image_url", "input_audio", "file"):
-                raise UnsupportedField(f"content[{index}]: {kind} parts are not supported; send text", param="messages")
-        return content
+    _media = field_validator("content", mode="before", check_fields=False)(refuse_media)
 
     @property
     def text(self) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator
 
+from localchat.api.schemas.media import refuse_media
 from localchat.api.schemas.policy import Body, Ignored, Refused
 from localchat.api.schemas.types import Text
 from localchat.errors import UnsupportedField
@@ -15,7 +16,6 @@ Json = dict[str, Any]
 Status = Literal["in_progress", "completed", "incomplete"]
 
 _NO_PLACE = "templates have no place for it"
-_MEDIA = ("input_image", "input_file", "input_audio", "output_audio", "image_url", "file")
 
 
 def new_id(prefix: str) -> str:
@@ -51,14 +51,6 @@ Part = Annotated[InputText | OutputText | RefusalPart, Field(discriminator="type
 PART_KINDS = ("input_text", "output_text", "refusal")
 
 
-def _refuse_media(value: Any) -> Any:
-    for index, part in enumerate(value if isinstance(value, list) else []):
-        kind = part.get("type") if isinstance(part, dict) else None
-        if kind in _MEDIA:
-            raise UnsupportedField(f"content[{index}]: {kind} parts are not supported; send text", param="input")
-    return value
-
-
 class MessageItem(Body):
     """A turn. `type` may be left out, as may `id`."""
 
@@ -69,7 +61,7 @@ class MessageItem(Body):
     status: Status | None = Field(None, description="As it was given.")
     phase: Annotated[str | None, Ignored(_NO_PLACE)] = None
 
-    _media = field_validator("content", mode="before")(_refuse_media)
+    _media = field_validator("content", mode="before")(refuse_media)
 
     def to_item(self) -> Json:
         """As it is listed."""
@@ -126,7 +118,7 @@ class FunctionOutputItem(Body):
     namespace: Annotated[Text | None, Refused("functions here have no namespaces")] = None
     caller: Annotated[Json | None, Refused("only the model calls", harmless=({"type": "direct"},))] = None
 
-    _media = field_validator("output", mode="before")(_refuse_media)
+    _media = field_validator("output", mode="before")(refuse_media)
 
     def to_item(self) -> Json:
         """As it is listed."""
