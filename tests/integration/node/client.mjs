@@ -7,7 +7,7 @@ import { z } from "zod";
 
 const [baseURL, model] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0, timeout: 60_000 });
-const request = { model, messages: [{ role: "user", content: "Hi" }], temperature: 0 };
+const request = { model, messages: [{ role: "user", content: "Hi" }], temperature: 0, deterministic: true };
 
 async function plain() {
   const reply = await client.chat.completions.create(request);
