@@ -25,7 +25,7 @@ def ask(http: httpx.Client, **fields: object) -> tuple[str, dict[str, int], dict
 
 def test_prediction_that_comes_is_accepted(http: httpx.Client) -> None:
     text, without, _ = ask(http)
-    assert without == {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}
+    assert without["accepted_prediction_tokens"] == without["rejected_prediction_tokens"] == 0
     again, details, _ = ask(http, prediction={"type": "content", "content": text})
     assert again == text
     assert details["accepted_prediction_tokens"] > 30
@@ -37,7 +37,7 @@ def test_prediction_that_does_not_come_is_rejected(http: httpx.Client) -> None:
     parts = [{"type": "text", "text": "Nothing of"}, {"type": "text", "text": " this"}]
     again, details, _ = ask(http, prediction={"type": "content", "content": parts})
     assert again == text
-    assert details == {"accepted_prediction_tokens": 0, "rejected_prediction_tokens": 3}
+    assert (details["accepted_prediction_tokens"], details["rejected_prediction_tokens"]) == (0, 3)
 
 
 def test_prediction_is_checked(http: httpx.Client) -> None:

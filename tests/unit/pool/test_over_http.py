@@ -72,7 +72,8 @@ async def test_alias_has_a_card_that_names_its_model(visit: Visit) -> None:
 async def test_models_are_listed_while_one_of_them_never_loads(visit: Visit) -> None:
     async with visit(script=Script(paths={"b": "never loads"})) as (house, client):
         with held_in_line(house.entry("b")):
-            await house.reaches(lambda: house.entry("b").state == "loading")
+            entry = house.entry("b")  # which is loading also before it fetches
+            await house.reaches(lambda: entry.launch is not None and entry.state == "loading")
             assert (await cards(client))["b"]["state"] == "loading"
             assert (await within(client.post("/v1/tokenize", json=tokens("a")))).status_code == 200
 
