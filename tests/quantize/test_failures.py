@@ -232,7 +232,7 @@ def test_output_that_is_no_folder(checkpoint: Path, quantize: Callable[..., Run]
 def test_interrupt(
     checkpoint: Path, quantize: Callable[..., Run], monkeypatch: pytest.MonkeyPatch, phase: str, format: str
 ) -> None:
-    class Impatient:
+    class Impatient(command.InterruptibleProgress):
         label = ""
 
         def start(self, label: str, total: int | None) -> None:
@@ -245,7 +245,7 @@ def test_interrupt(
         def finish(self) -> None:
             pass
 
-    monkeypatch.setattr(command, "TerminalProgress", Impatient)
+    monkeypatch.setattr(command, "InterruptibleProgress", Impatient)
     assert quantize(checkpoint, to=format) == Run(130, [])
 
 

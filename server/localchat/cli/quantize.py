@@ -48,7 +48,7 @@ def command(
     from localchat_quantize.pipeline import Job, run  # noqa: PLC0415
     from localchat_quantize.products import note  # noqa: PLC0415
 
-    progress, settings = _Interruptible(), load_settings(registry=registry)
+    progress, settings = InterruptibleProgress(), load_settings(registry=registry)
     signal.signal(signal.SIGTERM, progress.interrupt)  # a polite end clears away what is half done
     signal.signal(signal.SIGINT, progress.interrupt)
     origin = find_origin(source, base, name, load_registry(settings.registry), settings.models_dir, progress)
@@ -79,7 +79,7 @@ def command(
         typer.echo(f"\n# for a registry of yours; --register adds it\n{noted.entry}")
 
 
-class _Interruptible(TerminalProgress):
+class InterruptibleProgress(TerminalProgress):
     """Ends the command on a signal, or soon after: nothing can be raised through llama.cpp while it calls back."""
 
     _is_interrupted = False
