@@ -49,8 +49,8 @@ def command(
     from localchat_quantize.products import note  # noqa: PLC0415
 
     progress, settings = InterruptibleProgress(), load_settings(registry=registry)
-    signal.signal(signal.SIGTERM, progress.interrupt)  # a polite end clears away what is half done
-    signal.signal(signal.SIGINT, progress.interrupt)
+    for kind in (signal.SIGTERM, signal.SIGINT):  # a polite end clears away what is half done
+        signal.signal(kind, progress.interrupt)
     origin = find_origin(source, base, name, load_registry(settings.registry), settings.models_dir, progress)
     folder = output or settings.models_dir / origin.name
     job = Job(

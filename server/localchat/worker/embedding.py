@@ -14,7 +14,7 @@ from localchat.llama import library
 from localchat.llama.embedding import Embedder
 from localchat.llama.model import Model
 from localchat.worker import messages as m
-from localchat.worker.intake import Inbox, Output, spell
+from localchat.worker.intake import Inbox, Output, refuse, spell
 
 TEXTS = 64
 """Texts of one pass."""
@@ -52,9 +52,7 @@ class EmbeddingIntake:
                 case m.Load():
                     raise AssertionError("the model is loaded already")
         except LocalchatError as error:
-            assert isinstance(message, m.Submit | m.Tokenize | m.Detokenize | m.Embed)
-            id = message.sequence if isinstance(message, m.Submit) else message.call
-            self._output.send(m.Failed.of(id, error))
+            refuse(message, error, self._output)
         return None
 
     def _call(self, message: m.Embed) -> Call:

@@ -60,6 +60,12 @@ def read(batches: Iterable[Items[m.Request]], handle: Callable[[m.Request], Job 
         inbox.put(None)
 
 
+def refuse(message: m.Request, error: LocalchatError, output: Output) -> None:
+    """Tell whoever sent a message what is wrong with it."""
+    assert isinstance(message, m.Submit | m.Tokenize | m.Detokenize | m.Embed)
+    output.send(m.Failed.of(message.sequence if isinstance(message, m.Submit) else message.call, error))
+
+
 class Intake:
     """Turns messages into jobs for the engine's thread."""
 
@@ -91,9 +97,7 @@ class Intake:
                 case m.Load():
                     raise AssertionError("the model is loaded already")
         except LocalchatError as error:
-            assert isinstance(message, m.Submit | m.Tokenize | m.Detokenize | m.Embed)
-            id = message.sequence if isinstance(message, m.Submit) else message.call
-            self._output.send(m.Failed.of(id, error))
+            refuse(message, error, self._output)
         return None
 
     def _sequence(self, message: m.Submit) -> Sequence:
