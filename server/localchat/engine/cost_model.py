@@ -11,6 +11,7 @@ UNBOUNDED = 1 << 20
 """More rows than any batch holds."""
 TILE = 64
 """From so many rows of a sequence in a pass on, llama.cpp computes attention in tiles: several times as fast."""
+CROWD, CROWD_STEPS = 8, 4
 _LEARN = 0.03
 
 
@@ -62,16 +63,18 @@ class CostModel:
             count += 1
         return count
 
-    def prompt_rows(self, seconds: float, rows: int, kv_tokens: int, context: int, most: int) -> int:
+    def prompt_rows(self, seconds: float, rows: int, kv_tokens: int, context: int, most: int, *, crowd: int = 0) -> int:
         """How many rows of prompts, at most `most`, may join `rows` that decode in a step of so many seconds.
 
-        Prompts get as much time as those who decode, where that alone is more than the limit leaves. They are whole
+        Prompts get as much time as those who decode, where that is more than the limit leaves. Where a `crowd` waits,
+        it gets CROWD times that for each of them in each of those, but no more than CROWD_STEPS times the limit: what
+        the few are slowed down by is less than what the many gain, who then decode together. Prompts are read in whole
         tiles where one fits, and a row more: with a KV stream for each sequence, the first goes with those who decode.
         """
         if not self._rows:
             return most
         decoding = self.step_seconds(rows, kv_tokens)
-        left = max(seconds - decoding, decoding)
+        left = max(seconds - decoding, decoding, min(CROWD * decoding * crowd / rows, CROWD_STEPS * seconds))
         tiles = 0
         while tiles * TILE < most and self._prompt_seconds((tiles + 1) * TILE, context) <= left:
             tiles += 1

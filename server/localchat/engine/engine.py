@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from math import inf
 
 from localchat.engine.cost_model import CostModel
+from localchat.engine.holes import Filler, Holes
 from localchat.engine.logprobs import token_logprob
 from localchat.engine.masks import Masks
 from localchat.engine.pace import Pace
-from localchat.engine.passes import passes
+from localchat.engine.passes import Pass, passes
 from localchat.engine.prefix_cache import Placement, PrefixCache
 from localchat.engine.runner import Runner
 from localchat.engine.saved import Saved
@@ -92,7 +93,11 @@ class Engine:
         self._drafter = drafter if context.can_cut else None
         self._post = post
         self._cache = PrefixCache(
-            context.parallel, can_cut=context.can_cut, can_copy=encoder is None, saved_bytes=saved_bytes
+            context.parallel,
+            can_cut=context.can_cut,
+            can_copy=encoder is None,
+            saved_bytes=saved_bytes,
+            streams=streams,
         )
         self._scheduler = Scheduler(
             self._cache, budget=budget, outputs=outputs, cost_model=self.cost_model, max_seconds=max_seconds
@@ -102,6 +107,9 @@ class Engine:
             self._cache.archive(stored)
         self._sequences: dict[int, Sequence] = {}
         self._masks = Masks()
+        self._holes: Holes | None = None
+        if streams and context.can_cut:
+            self._holes = Holes(self._cache.slots, self.cost_model, self.n_ctx, context.batch.capacity)
         self._drafted = self._accepted = 0
         self._reading: list[Sequence] = []
         self._failures: list[Failure] = []
@@ -143,20 +151,23 @@ class Engine:
         if chunks:
             if self._drafter is not None:
                 chunks = self._drafter.draft(chunks, self._scheduler.spare)
-            seconds = self._run(chunks, deltas, failures)
+            fillers = self._holes.fill(chunks) if self._holes is not None else ()
+            seconds = self._run(chunks, deltas, failures, fillers)
             if seconds is not None:
-                self._observe(chunks, seconds)
+                self._observe(passes(chunks, streams=self.streams, fillers=fillers), seconds)
         for chunk in alone:
             with self._pace.suspended() if self._pace else nullcontext():
                 self._run([chunk], deltas, failures)
         return deltas, failures
 
-    def _run(self, chunks: Items[Chunk], deltas: list[Delta], failures: list[Failure]) -> float | None:
+    def _run(
+        self, chunks: Items[Chunk], deltas: list[Delta], failures: list[Failure], fillers: Items[Filler] = ()
+    ) -> float | None:
         """Compute chunks in one decode and choose what follows; the seconds that took, or None where it failed."""
         start = time.perf_counter()
         self._masks.begin(chunks)
         try:
-            rows = self._runner.run(chunks)
+            rows = self._runner.run(chunks, fillers)
         except EngineError as error:
             failures += [self._fail(chunk.sequence, error) for chunk in chunks]
             return None
@@ -184,8 +195,7 @@ class Engine:
             accepted=self._accepted,
         )
 
-    def _observe(self, chunks: Items[Chunk], seconds: float) -> None:
-        made = passes(chunks, streams=self.streams)
+    def _observe(self, made: Items[Pass], seconds: float) -> None:
         expected = self.cost_model.observe(made, seconds)
         if self._drafter is not None:
             self._drafter.observe(expected, seconds)

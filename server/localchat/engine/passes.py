@@ -10,11 +10,12 @@ Pass = tuple[int, int, int]
 """Rows; the tokens of context they look at, added up; rows of each sequence."""
 
 
-def passes(chunks: Items[Chunk], *, streams: bool) -> Items[Pass]:
+def passes(chunks: Items[Chunk], *, streams: bool, fillers: Items[tuple[int, int]] = ()) -> Items[Pass]:
     """The passes of chunks in ascending order of slots.
 
     With a KV stream for each sequence a pass has as many rows of one sequence as of the next, and slots in a row. Where
-    `streams` is False, all share one pass. Longer batches than a pass allows are not told apart.
+    `streams` is False, all share one pass. `fillers` are slots with a row more each, and what these hold. Longer
+    batches than a pass allows are not told apart.
     """
     rows = kv_tokens = 0
     for chunk in chunks:
@@ -25,7 +26,10 @@ def passes(chunks: Items[Chunk], *, streams: bool) -> Items[Pass]:
     is_even = rows == count * chunks[0].rows
     if not streams or (is_even and chunks[-1].sequence.slot - chunks[0].sequence.slot == count - 1):
         return ((rows, kv_tokens, rows // count),)
-    return _split([[chunk.sequence.slot, chunk.start, chunk.rows] for chunk in chunks])
+    parts = [[chunk.sequence.slot, chunk.start, chunk.rows] for chunk in chunks]
+    if fillers:
+        parts = sorted(parts + [[slot, start, 1] for slot, start in fillers])
+    return _split(parts)
 
 
 def _split(left: list[list[int]]) -> Items[Pass]:

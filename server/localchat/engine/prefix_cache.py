@@ -26,6 +26,8 @@ MIN_REUSE = 16
 """Shorter common prefixes do not decide which slot is taken: nearly all chats share a few template tokens."""
 MIN_COPY = 64
 """Copying, and waiting for somebody to compute, must spare so many tokens."""
+FAR = 256
+"""Tokens computed again that cost as much as a slot with a gap to the running ones, over the life of a sequence."""
 MIN_SAVED = 256
 """Fewer tokens are sooner computed again than it is worth to keep them."""
 CHECKPOINT_INTERVAL = 1024
@@ -70,8 +72,10 @@ class _Wait:
 class PrefixCache:
     """Hands out slots. Whoever takes one must carry out the placements, in their order, before the next decode."""
 
-    def __init__(self, count: int, *, can_cut: bool = True, can_copy: bool = True, saved_bytes: int = 0) -> None:
-        self.slots = Slots(count)
+    def __init__(
+        self, count: int, *, can_cut: bool = True, can_copy: bool = True, saved_bytes: int = 0, streams: bool = True
+    ) -> None:
+        self.slots = Slots(count, streams=streams)
         self.saved = SavedPrefixes(saved_bytes)
         self.tree: PrefixTree[Holder] = PrefixTree()
         self.can_cut = can_cut
@@ -249,23 +253,24 @@ class PrefixCache:
         return slot.owner is None or (slot.owner is not sequence and self._can_copy)
 
     def _choose(self, held: dict[Source, int]) -> tuple[Slot, Source | None, int]:
-        """A free slot, whom it gets its prefix from unless it has it, and how much."""
+        """A free slot, whom it gets its prefix from unless it has it, and how much: what costs the fewest tokens.
+
+        What is computed again and what is lost with the slot count as they are, a copy as MIN_COPY, and a slot that is
+        farther from those that run than the best victim as FAR.
+        """
         victim, source = self._victim(held), _best(held)
-        best = held[source] if source is not None else 0
+        best, near = held[source] if source is not None else 0, self.slots.distance(victim)
         if best < MIN_REUSE:
             return victim, None, held.get(victim, 0)
-        in_place = min(
-            (holder for holder in held if isinstance(holder, Slot) and holder.is_free),
-            key=lambda slot: (best - held[slot] + self._loss(slot, held[slot]), slot.id),
-            default=None,
-        )
-        if in_place is not None:
-            cost = best - held[in_place] + self._loss(in_place, held[in_place])
-            if not self._can_copy or in_place is victim or cost <= MIN_COPY + self._loss(victim, 0):
-                return in_place, None, held[in_place]
-        if source is victim or best < MIN_COPY or not self._can_copy:
-            return victim, None, held.get(victim, 0)
-        return victim, source, best
+        choices: list[tuple[float, Slot, Source | None, int]] = []
+        for slot in {victim, *(holder for holder in held if isinstance(holder, Slot) and holder.is_free)}:
+            length = held.get(slot, 0)
+            cost = best - length + self._loss(slot, length) + FAR * (self.slots.distance(slot) > near)
+            choices.append((cost, slot, None, length))
+        if self._can_copy and best >= MIN_COPY and source is not victim:
+            choices.append((MIN_COPY + self._loss(victim, 0), victim, source, best))
+        _, slot, source, length = min(choices, key=lambda it: (it[0], it[2] is not None, it[1].id))
+        return slot, source, length
 
     def _victim(self, held: dict[Source, int]) -> Slot:
         """The free slot that is best overwritten: near the running ones, and of little worth."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Sequence as Items
 
+from localchat.engine.holes import Filler
 from localchat.engine.scheduler import Chunk
 from localchat.engine.seam import Context, Encoder, Logits
 
@@ -21,15 +22,19 @@ class Runner:
         assert self._encoder is not None, "a source for a model without an encoder"
         self._encoder.read(source, slots, then)
 
-    def run(self, chunks: Items[Chunk]) -> list[Logits | None]:
+    def run(self, chunks: Items[Chunk], fillers: Items[Filler] = ()) -> list[Logits | None]:
         """Compute the chunks; for each, its rows of logits (rows, vocabulary), or None where none were wanted.
 
-        The rows are views that the next run overwrites. Raises EngineError.
+        Fillers are computed between them and forgotten. The rows are views that the next run overwrites. Raises
+        EngineError.
         """
         batch = self._context.batch
         batch.clear()
-        rows = []
+        rows, index = [], 0
         for chunk in chunks:
+            while index < len(fillers) and fillers[index].slot < chunk.sequence.slot:
+                batch.add(*fillers[index], (0,), last=False)
+                index += 1
             sequence, draft = chunk.sequence, chunk.draft
             tokens = sequence.tokens[chunk.start : chunk.start + chunk.count]
             if draft:
@@ -39,7 +44,11 @@ class Runner:
             last = chunk.catches_up
             batch.add(sequence.slot, chunk.start, tokens, last=last, every=every)
             rows.append(len(tokens) if every else int(last))
-        self._context.decode()
+        try:
+            self._context.decode()
+        finally:
+            for filler in fillers:
+                self.cut(filler.slot, filler.start)
         total = sum(rows)
         if not total:
             return [None] * len(rows)

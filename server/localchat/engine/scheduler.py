@@ -21,6 +21,10 @@ ALONE_ROWS = 64
 """Rows of a prompt in each pass of a sequence that is computed alone: what others want must not change the number."""
 
 
+TURN = 128
+"""Rows that a prompt gets before others get theirs: so short ones are read one after the other, and soon decode."""
+
+
 class Chunk(msgspec.Struct, frozen=True, gc=False):
     """Consecutive tokens of a sequence, to be computed in this step.
 
@@ -57,7 +61,7 @@ class Scheduler:
     """There is no prefill phase and no decode phase: each step lets sequences catch up with the tokens they want.
 
     Those that decode come first and always fit; prompts share what is left of the step's `budget` of rows, interactive
-    ones before those of the background, in chunks and in turns: one that needs more than it got goes behind the
+    ones before those of the background, in chunks and in turns: one that needs more than TURN rows goes behind the
     others. While sequences decode, a step takes about `max_seconds` at most, by the cost model. Where an interactive
     sequence waits and no slot is free, one of the background is preempted. A sequence whose source is still to be
     read, or whose prefix somebody else is about to compute, has a slot and gets no rows. `outputs` bounds the rows
@@ -156,7 +160,8 @@ class Scheduler:
                 left -= self._append(chunks, sequence, left)
         if not owed:
             left = self._admit_waiting(lane, chunks, left)
-            if left <= 0 and self.waiting.waits(lane) and self.cache.has_free:
+            is_over = not any(sequence.turn for sequence in self.running if sequence.lane is lane)
+            if left <= 0 and is_over and self.waiting.waits(lane) and self.cache.has_free:
                 self._owed = lane
         return left
 
@@ -209,7 +214,11 @@ class Scheduler:
             count = min(count, 1 + self._outputs_left)
             self._outputs_left -= count - 1
         chunks.append(Chunk(sequence, sequence.computed, count))
-        if count < sequence.wanted:
+        sequence.turn += count
+        if count == sequence.wanted:
+            sequence.turn = 0
+        elif sequence.turn >= TURN:
+            sequence.turn = 0
             self.running.remove(sequence)
             self.running.append(sequence)
         return count
@@ -218,10 +227,12 @@ class Scheduler:
         """Rows that prompts may have, so that those who decode get their next tokens in time."""
         if not decoding or self._max_seconds == inf:
             return most
+        reading = len(self.running) - len(decoding) + len(self.waiting)
         return self._cost_model.prompt_rows(
             self._max_seconds,
             len(decoding),
             sum(sequence.computed for sequence in decoding),
             max((sequence.computed for sequence in self.running if not sequence.is_decoding), default=0),
             most,
+            crowd=reading if reading > 1 else 0,
         )

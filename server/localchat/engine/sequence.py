@@ -62,6 +62,8 @@ class Sequence:
     slot: int = -1
     computed: int = 0
     cached: int = 0
+    turn: int = 0
+    """Rows of its prompt since others had theirs."""
     preemptions: int = 0
     checkpoints: list[int] = field(default_factory=list)
     """Numbers of computed tokens at which the state is to be saved, ascending."""

@@ -37,8 +37,9 @@ class Slot:
 class Slots:
     """All slots, and which are near the running ones."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, *, streams: bool = True) -> None:
         self._slots = [Slot(i) for i in range(count)]
+        self._streams = streams
 
     def __getitem__(self, slot: int) -> Slot:
         """The slot with this id."""
@@ -61,8 +62,10 @@ class Slots:
     def distance(self, slot: Slot) -> int:
         """0 for a hole between running slots, 1 for a neighbour of theirs, 2 for any other.
 
-        llama.cpp decodes only consecutive sequences in one pass.
+        With a KV stream for each, llama.cpp decodes only consecutive sequences in one pass. In one buffer all are near.
         """
+        if not self._streams:
+            return 0
         running = [other.id for other in self._slots if other.owner is not None]
         if not running:
             return 2

@@ -35,3 +35,8 @@ def test_streams_go_in_equal_steps(chunks: list[tuple[int, int, int]], expected:
     rows = sum(rows for rows, _, _ in expected)
     assert passes(made, streams=False)[0][0] == rows
     assert len(passes(made, streams=False)) == 1
+
+
+def test_a_filler_is_a_row_between_others() -> None:
+    made = [chunk(0, 9, 1), chunk(2, 19, 1)]
+    assert list(passes(made, streams=True, fillers=[(1, 4)])) == [(3, 10 + 5 + 20, 1)]

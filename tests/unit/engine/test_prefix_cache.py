@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from localchat.engine.detokenizer import Detokenizer
-from localchat.engine.prefix_cache import MIN_COPY, MIN_REUSE, MIN_SAVED, Placement, PrefixCache
+from localchat.engine.prefix_cache import FAR, MIN_COPY, MIN_REUSE, MIN_SAVED, Placement, PrefixCache
 from localchat.engine.sequence import Sequence, Status
 from localchat.engine.slots import Slot
 
@@ -137,14 +137,39 @@ def test_slot_cannot_be_given_back_twice() -> None:
 # In place.
 
 
-def test_longest_prefix_wins_over_place() -> None:
-    cache = PrefixCache(4)
-    prompt = list(range(100))
+def test_longest_prefix_wins_over_place_where_it_cannot_be_copied() -> None:
+    cache = PrefixCache(4, can_copy=False)
+    prompt = list(range(1000))
     leave(cache, 1, prompt[:20])
-    leave(cache, 3, prompt[:60])
+    leave(cache, 3, prompt[: FAR + 30])
     occupy(cache, 0)
-    assert take(cache, prompt) == (3, 60)
+    assert take(cache, prompt) == (3, FAR + 30)
     assert only(cache.placements()).source is None
+
+
+def test_place_wins_over_a_prefix_that_is_not_much_longer() -> None:
+    cache = PrefixCache(4, can_copy=False)
+    prompt = list(range(1000))
+    leave(cache, 3, prompt[: FAR - 1])
+    occupy(cache, 0)
+    assert take(cache, prompt) == (1, 0)
+
+
+def test_long_prefix_far_away_is_copied_to_a_neighbour() -> None:
+    cache = PrefixCache(4)
+    prompt = list(range(1000))
+    leave(cache, 3, prompt[:900])
+    occupy(cache, 0)
+    assert take(cache, prompt) == (1, 900)
+    assert only(cache.placements()).source is cache.slots[3]
+
+
+def test_every_place_is_as_good_as_another_in_one_buffer() -> None:
+    cache = PrefixCache(4, streams=False)
+    prompt = list(range(1000))
+    leave(cache, 3, prompt[:900])
+    occupy(cache, 0)
+    assert take(cache, prompt) == (3, 900)
 
 
 def test_prefix_ends_where_the_texts_part() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from localchat.engine.cost_model import CostModel
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.prefix_cache import PrefixCache
-from localchat.engine.scheduler import Chunk, Scheduler
+from localchat.engine.scheduler import TURN, Chunk, Scheduler
 from localchat.engine.sequence import Sequence, Status
 
 from .scripted import Greedy
@@ -107,10 +107,10 @@ def test_prompt_waits_while_the_budget_is_used_up() -> None:
 
 
 def test_those_that_wait_come_before_a_prompt_that_left_them_nothing() -> None:
-    scheduler = make_scheduler(budget=32)
-    start(scheduler, make(1, 50), make(2, 20), make(3, 20))
-    assert step(scheduler) == {1: 32}
-    assert step(scheduler) == {2: 20, 3: 12}
+    scheduler = make_scheduler(budget=TURN)
+    start(scheduler, make(1, TURN + 18), make(2, TURN - 12), make(3, 20))
+    assert step(scheduler) == {1: TURN}
+    assert step(scheduler) == {2: TURN - 12, 3: 12}
     assert step(scheduler) == {1: 18, 2: 1, 3: 8}
 
 
@@ -303,19 +303,40 @@ def test_no_limit_starves_a_prompt(limit: float, decoding: int, length: int) -> 
 
 
 def test_long_prompts_take_turns() -> None:
-    scheduler = make_scheduler(budget=32)
-    start(scheduler, make(1, 100), make(2, 100))
+    scheduler = make_scheduler(budget=TURN)
+    start(scheduler, make(1, 3 * TURN), make(2, 3 * TURN))
     steps = [step(scheduler) for _ in range(4)]
-    assert steps == [{1: 32}, {2: 32}, {1: 32}, {2: 32}]
+    assert steps == [{1: TURN}, {2: TURN}, {1: TURN}, {2: TURN}]
 
 
-def test_a_short_prompt_does_not_wait_for_a_long_one() -> None:
+def test_short_prompts_are_read_one_after_the_other() -> None:
+    scheduler = make_scheduler(budget=32)
+    start(scheduler, make(1, 60), make(2, 60))
+    assert [step(scheduler) for _ in range(2)] == [{1: 32}, {1: 28, 2: 4}]
+
+
+def test_a_short_prompt_waits_for_no_more_than_a_turn_of_a_long_one() -> None:
     scheduler = make_scheduler(budget=32)
     start(scheduler, make(1, 1000))
     step(scheduler)
     start(scheduler, make(2, 10))
-    steps = [step(scheduler) for _ in range(2)]
+    steps = [step(scheduler) for _ in range(TURN // 32)]
     assert steps[-1][2] == 10
+
+
+def test_a_crowd_of_prompts_has_more_time_than_one_beside_the_same_streams() -> None:
+    def rows(prompts: int) -> int:
+        scheduler = make_scheduler(slots=8, budget=512, cost_model=CostModel(LINEAR), max_seconds=0.07)
+        start(scheduler, make(1, 3))
+        step(scheduler)
+        start(scheduler, *[make(id, 600) for id in range(2, 2 + prompts)])
+        return sum(count for id, count in step(scheduler).items() if id != 1)
+
+    model = CostModel([(1, 0.04), (512, 0.551)])
+    alone, crowd = (model.prompt_rows(0.07, 4, 0, 0, most=510, crowd=crowd) for crowd in (0, 4))
+    assert model.step_seconds(alone, 0) <= 0.07
+    assert model.step_seconds(alone, 0) < model.step_seconds(crowd, 0) <= 4 * 0.07
+    assert rows(1) == rows(2) == 65, "what decodes takes next to no time, and so the limit counts"
 
 
 def test_newcomers_do_not_starve_a_long_prompt() -> None:
