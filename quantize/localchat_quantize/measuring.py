@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,10 @@ from localchat.errors import EngineError
 from localchat.hardware import GgufHeader, read_header
 from localchat.hub.progress import Progress, phase
 from localchat.registry.spec import Measured
-from localchat_quantize.probe import Findings, Stage
+from localchat_quantize.probe import Findings, Speed, Stage
+
+VISITS = 2
+"""How often each file's speed is measured again."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,24 @@ class Yardstick:
         """The original's own figures."""
         return self._measured(self.original, self.findings, imatrix=False)
 
+    def in_turn(self, paths: Sequence[Path], known: Sequence[Measured], progress: Progress) -> list[Measured]:
+        """What is known of files, with the best speeds of `VISITS` more visits to each, in turn.
+
+        Else what slows a machine for minutes would count against one of them. What decodes nothing is not asked again.
+        Raises EngineError.
+        """
+        best = list(known)
+        files = [index for index, measured in enumerate(known) if measured.decode_speed is not None]
+        sizes = [paths[index].stat().st_size for index in files]
+        with phase(progress, "measuring speeds in turn", VISITS * sum(sizes)):
+            for visit in range(VISITS):
+                for count, index in enumerate(files, 1):
+                    (speed,) = _probe(paths[index], self.text, self.threads)
+                    assert isinstance(speed, Speed)
+                    best[index] = _faster(best[index], speed)
+                    progress.update(visit * sum(sizes) + sum(sizes[:count]))
+        return best
+
     def _measured(self, path: Path, findings: Findings, imatrix: bool) -> Measured:
         quality, speed, header = findings.quality, findings.speed, read_header(path)
         return Measured(
@@ -69,6 +90,11 @@ class Yardstick:
             machine=self.machine,
             imatrix=imatrix,
         )
+
+
+def _faster(measured: Measured, speed: Speed) -> Measured:
+    prompt, decode = max(measured.prompt_speed or 0, speed.prompt), max(measured.decode_speed or 0, speed.decode or 0)
+    return measured.model_copy(update={"prompt_speed": _digits(prompt), "decode_speed": _digits(decode)})
 
 
 def bits_per_weight(header: GgufHeader) -> float:
@@ -92,33 +118,38 @@ def yardstick(
 
 
 def _run(path: Path, text: Text, threads: int, answers: Path, progress: Progress, *flags: str) -> Findings:
-    command = [sys.executable, "-m", "localchat_quantize.probe", str(path), "--threads", str(threads)]
-    command += ["--text", str(text.path), "--reference", str(answers), *flags]
     size = text.path.stat().st_size
-    found = None
+    with phase(progress, f"measuring {path.name.removesuffix('.part')}", size):
+        for fact in _probe(path, text, threads, "--reference", str(answers), *flags):
+            if isinstance(fact, Stage):
+                progress.update(size * fact.done // fact.total)
+    assert isinstance(fact, Findings)
+    return fact
+
+
+def _probe(path: Path, text: Text, threads: int, *flags: str) -> Iterator[Stage | Findings | Speed]:
+    """What the process that measures says; the last is what it found. Raises EngineError."""
+    command = [sys.executable, "-m", "localchat_quantize.probe", str(path), "--threads", str(threads)]
+    command += ["--text", str(text.path), *flags]
+    fact = None
     with (
-        phase(progress, f"measuring {path.name.removesuffix('.part')}", size),
         tempfile.TemporaryFile() as complaints,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints) as process,
     ):
         assert process.stdout is not None
         try:
             for line in process.stdout:
-                fact = msgspec.json.decode(line, type=Stage | Findings)
-                if isinstance(fact, Findings):
-                    found = fact
-                else:
-                    progress.update(size * fact.done // fact.total)
+                fact = msgspec.json.decode(line, type=Stage | Findings | Speed)
+                yield fact
         except BaseException:
             process.kill()
             raise
         process.wait()
         complaints.seek(0)
         complaint = complaints.read().decode(errors="replace").strip().splitlines()
-    if found is None or process.returncode:
+    if fact is None or isinstance(fact, Stage) or process.returncode:
         why = complaint[-1] if complaint else f"its process ended with {process.returncode}"
         raise EngineError(f"{path.name} could not be measured: {why}")
-    return found
 
 
 def _digits(value: float | None, digits: int = 4) -> float | None:

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localchat.errors import ConfigError
@@ -93,7 +93,8 @@ def run(job: Job, progress: Progress) -> list[Product]:
         _check_room(job, original)
         importance = _importance(job, original.path, given, progress)
         ruler = stack.enter_context(_ruler(job, original, folder, progress)) if job.measure else None
-        return [_make(job, original, format, importance, ruler, progress) for format in job.targets]
+        products = [_make(job, original, format, importance, ruler, progress) for format in job.targets]
+        return products if ruler is None else _timed(products, ruler, progress)
 
 
 def _target(job: Job, format: str) -> Path:
@@ -223,6 +224,14 @@ def _measure(
     if ruler is None:
         return None
     return ruler.of_original() if format == original.format else ruler.measure(path, progress, imatrix=by_importance)
+
+
+def _timed(products: Sequence[Product], ruler: Yardstick, progress: Progress) -> list[Product]:
+    """With speeds that were measured in turn, the original's among them."""
+    paths = [ruler.original, *(product.path for product in products)]
+    known = [ruler.of_original(), *(product.measured for product in products if product.measured)]
+    original, *others = ruler.in_turn(paths, known, progress)
+    return [replace(product, measured=own, original=original) for product, own in zip(products, others, strict=True)]
 
 
 def requantize(source: Path, format: str, target: Path, progress: Progress) -> None:

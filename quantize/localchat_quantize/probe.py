@@ -1,9 +1,9 @@
 """A process that loads one GGUF file, measures it and says so: memory is only its own in a process of its own.
 
-    python -m localchat_quantize.probe FILE.gguf --threads 2 --text TEXT --reference FILE.npy [--write]
+    python -m localchat_quantize.probe FILE.gguf --threads 2 --text TEXT [--reference FILE.npy [--write]]
 
-With `--write` the file's answers become the reference; without, they are compared with it. Standard output has a line
-of JSON for each step, and the findings in the last one.
+With `--write` the file's answers become the reference; without, they are compared with it. Without a reference only the
+speed is measured. Standard output has a line of JSON for each step, and what was found in the last one.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -33,8 +32,7 @@ DECODED = 48
 _ROUNDS = 3
 
 
-@dataclass(frozen=True)
-class Speed:
+class Speed(msgspec.Struct, frozen=True, tag=True):
     """The best of three rounds, in tokens per second."""
 
     prompt: float
@@ -114,6 +112,12 @@ def probe(path: Path, text: str, threads: int, reference: Path, *, write: bool, 
         return Findings(measure(context, chunks, open_reference(reference), step), speed, peak)
 
 
+def speed_of(path: Path, text: str, threads: int) -> Speed:
+    """How fast a file that decodes is. Raises ModelLoadFailed, EngineError, ConfigError for a short text."""
+    model = Model(path)
+    return _speed(model, threads, chunks_of(model.vocabulary, text, chunk_size(model))[0])
+
+
 def _speed(model: Model, threads: int, tokens: list[int]) -> Speed:
     """As it is served, with a context of a thousand tokens if the model can have it."""
     is_pair = model.is_encoder_decoder
@@ -154,14 +158,17 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--text", type=Path, required=True)
-    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--reference", type=Path)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
     text = given.text.read_text(encoding="utf-8")
-    say: Callable[[Findings | Stage], None] = lambda fact: print(msgspec.json.encode(fact).decode(), flush=True)  # noqa: E731
+    say: Callable[[Findings | Stage | Speed], None] = lambda fact: print(msgspec.json.encode(fact).decode(), flush=True)  # noqa: E731
     try:
         step: Step = lambda done, total: say(Stage(done, total))  # noqa: E731
-        say(probe(given.file, text, given.threads, given.reference, write=given.write, step=step))
+        if given.reference is None:
+            say(speed_of(given.file, text, given.threads))
+        else:
+            say(probe(given.file, text, given.threads, given.reference, write=given.write, step=step))
     except LocalchatError as error:
         sys.exit(f"{error}")
 
