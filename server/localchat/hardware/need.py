@@ -13,9 +13,9 @@ from localchat.hardware.shape import ContextShape
 
 MIB = 1 << 20
 
-# Measured: an interpreter with llama_cpp and numpy is 40 MiB, a context's own tables 2 MiB, and a vocabulary of 49,152
-# tokens and 48,900 merges 17 MiB.
-_PROCESS = 48 * MIB
+# Measured: an interpreter with the worker's modules is 48 MiB, what it does at its work 8 MiB, a context's own tables
+# 2 MiB, and a vocabulary of 49,152 tokens and 48,900 merges 17 MiB.
+_PROCESS = 56 * MIB
 _PER_TOKEN_OF_VOCABULARY = 368
 
 

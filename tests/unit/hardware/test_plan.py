@@ -83,7 +83,7 @@ def test_model_that_does_not_fit_is_refused_with_the_sum(flags: dict[str, Any]) 
     with pytest.raises(DoesNotFit) as caught:
         plan(model(), Machine(4, 4 * GIB, 3 * GIB), **flags)
     assert str(caught.value) == (
-        "tiny.gguf does not fit: weights 3.3 GiB + KV cache 1.0 GiB + compute 175 MiB = 4.5 GiB of RAM, and 2.0 GiB"
+        "tiny.gguf does not fit: weights 3.3 GiB + KV cache 1.0 GiB + compute 183 MiB = 4.5 GiB of RAM, and 2.0 GiB"
         " can be had (3.0 GiB free, 1.0 GiB of it kept back). Use a smaller --ctx-size (it is 512), --parallel"
         " (it is 4), a smaller quantization, or --force."
     )

@@ -67,7 +67,7 @@ def test_missing_matplotlib_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(st.floats(50, 450), st.floats(40, 260)), max_size=6))
+@given(st.lists(st.tuples(st.floats(50, 450), st.floats(40, 260)), max_size=3))
 def test_few_names_stay_inside_and_cover_nothing(points: list[tuple[float, float]]) -> None:
     labels = place(points, [SIZE] * len(points), FRAME)
     boxes = [label.box for label in labels]
