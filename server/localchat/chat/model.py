@@ -192,13 +192,15 @@ class ChatModel:
         constraint = options.constraint
         if options.tools is not None:
             constraint = constrain(template.format, options.tools, constraint)
+        # What the whole text must be has no place for what a format puts before it.
+        is_whole = constraint is not None and not constraint.triggers and thoughts is None
         options = replace(options, max_tokens=limit, stops=(*options.stops, *self._manner.stops), constraint=constraint)
         generation = self._start(
             [prompt],
             params,
             options,
             param=param,
-            lead="" if continue_final else template.reply_lead,
+            lead="" if continue_final or is_whole else template.reply_lead,
             thoughts=thoughts,
             shown=template.shown(with_tools=options.tools is not None),
         )

@@ -9,7 +9,9 @@ import pytest
 from localchat.chat.messages import Message
 from localchat.chat.model import ChatModel, Manner, Options
 from localchat.chat.template import ChatTemplate
+from localchat.constraint import Constraint
 from localchat.errors import InvalidRequest
+from localchat.registry import load_registry
 from localchat.worker.client import WorkerClient
 from localchat.worker.messages import Loaded, Submit
 
@@ -67,3 +69,12 @@ def test_stops_of_the_request_and_of_the_model_hold_both() -> None:
 def test_model_without_a_template_says_what_else_it_can_do(is_base: bool, words: str) -> None:
     with pytest.raises(InvalidRequest, match=rf"^{words}: use /v1/completions, or serve it with --chat-template"):
         model_of(Mailbox(), template=None, is_base=is_base).render(HI)
+
+
+def test_text_that_a_grammar_decides_is_not_cut_at_its_front() -> None:
+    template = ChatTemplate(load_registry().templates["vicuna-v1.1"].jinja)
+    assert submitted(Options(), template=template).lead == " "
+    whole = Constraint("regex", " yes", "choice")
+    assert submitted(Options(constraint=whole), template=template).lead == ""
+    later = Constraint("regex", "yes", "tools", triggers=("<call>",))
+    assert submitted(Options(constraint=later), template=template).lead == " "
