@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from numpy.typing import NDArray
 
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine
+from localchat.engine.holes import Filler
+from localchat.engine.runner import Runner
+from localchat.engine.scheduler import Chunk
 from localchat.engine.seam import Logits
 from localchat.engine.sequence import Sequence
 from localchat.llama.context import Context, ContextParams
@@ -128,3 +132,31 @@ def test_prompt_without_memory_for_states_is_right_all_the_same(context: Context
     for prompt, row in zip(prompts, rows, strict=True):
         logits, _ = ask(context, prompt, engine=engine)
         np.testing.assert_allclose(logits[0], row, atol=TOLERANCE)
+
+
+def test_rows_that_fill_a_gap_change_nobodys_logits(tmp_path: Path) -> None:
+    model = Model(build(tmp_path / "tiny.gguf", "llama", layers=4))
+    context = Context(model, ContextParams(n_ctx=512, parallel=3, kv_type="f32", flash_attn="off"))
+
+    def run(*chunks: Chunk, fillers: tuple[Filler, ...] = ()) -> NDArray[np.float32]:
+        rows = [row for row in Runner(context).run(chunks, fillers) if row is not None]
+        return np.concatenate(rows)
+
+    def chunk(slot: int, start: int, count: int) -> Chunk:
+        sequence = Sequence(slot, words(context, slot, start + count), 9, Witness(), Detokenizer())
+        sequence.slot = slot
+        return Chunk(sequence, start, count)
+
+    run(*(chunk(slot, 0, 20 + slot) for slot in range(3)))
+    pair = (chunk(0, 20, 1), chunk(2, 22, 1))
+    plain = run(*pair)
+    for slot, length in ((0, 20), (2, 22)):
+        context.keep(slot, length)
+    filled = run(*pair, fillers=(Filler(1, 21),))
+    assert np.abs(filled - plain).max() < TOLERANCE
+    assert [context.length(slot) for slot in range(3)] == [21, 21, 23]
+    after = run(chunk(1, 21, 1))
+    context.drop(1)
+    assert np.abs(after - run(chunk(1, 0, 22))).max() < TOLERANCE, "what stood in the gap goes on as if nothing was"
+    context.close()
+    model.close()

@@ -11,7 +11,10 @@ UNBOUNDED = 1 << 20
 """More rows than any batch holds."""
 TILE = 64
 """From so many rows of a sequence in a pass on, llama.cpp computes attention in tiles: several times as fast."""
-CROWD, CROWD_STEPS = 8, 4
+CROWD = 8
+"""Time of a crowd of prompts in that of those who decode, where there are as many of the one as of the other."""
+CROWD_STEPS = 4
+"""The most time of such prompts, in limits of a step."""
 _LEARN = 0.03
 
 
@@ -66,10 +69,10 @@ class CostModel:
     def prompt_rows(self, seconds: float, rows: int, kv_tokens: int, context: int, most: int, *, crowd: int = 0) -> int:
         """How many rows of prompts, at most `most`, may join `rows` that decode in a step of so many seconds.
 
-        Prompts get as much time as those who decode, where that is more than the limit leaves. Where a `crowd` waits,
-        it gets CROWD times that for each of them in each of those, but no more than CROWD_STEPS times the limit: what
-        the few are slowed down by is less than what the many gain, who then decode together. Prompts are read in whole
-        tiles where one fits, and a row more: with a KV stream for each sequence, the first goes with those who decode.
+        Prompts get as much time as those who decode, where that is more than the limit leaves. A `crowd` of so many
+        that wait gets more by how much larger it is than the number that decodes, up to CROWD_STEPS times the limit:
+        those few lose less than the crowd gains, which then decodes together. Prompts are read in whole tiles where one
+        fits, and a row more: with a KV stream for each sequence, the first goes with those who decode.
         """
         if not self._rows:
             return most

@@ -19,8 +19,6 @@ from localchat.outputs import FinishReason
 _BY_SLOT = attrgetter("sequence.slot")
 ALONE_ROWS = 64
 """Rows of a prompt in each pass of a sequence that is computed alone: what others want must not change the number."""
-
-
 TURN = 128
 """Rows that a prompt gets before others get theirs: so short ones are read one after the other, and soon decode."""
 

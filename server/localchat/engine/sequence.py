@@ -134,7 +134,7 @@ class Sequence:
             self.prompt_logprobs = False  # the prompt's have been reported
         else:
             self.pending_logprobs.clear()  # they begin again with the prompt
-        self.status, self.slot, self.computed = Status.WAITING, -1, 0
+        self.status, self.slot, self.computed, self.turn = Status.WAITING, -1, 0, 0
         self.read_length = len(self.tokens)
         self.preemptions += 1
 

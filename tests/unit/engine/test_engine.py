@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localchat.engine.cost_model import CostModel
 from localchat.engine.detokenizer import Detokenizer
 from localchat.engine.engine import Engine, Failure, Usage
 from localchat.engine.logprobs import token_logprob
@@ -41,9 +42,18 @@ class Result:
 class Driver:
     """An engine over a script, and what has come out of it."""
 
-    def __init__(self, context: ScriptedContext, *, outputs: int | None = None, saved_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        context: ScriptedContext,
+        *,
+        outputs: int | None = None,
+        saved_bytes: int = 0,
+        cost_model: CostModel | None = None,
+    ) -> None:
         self.context = context
-        self.engine = Engine(context, budget=context.batch.capacity, outputs=outputs, saved_bytes=saved_bytes)
+        self.engine = Engine(
+            context, budget=context.batch.capacity, outputs=outputs, saved_bytes=saved_bytes, cost_model=cost_model
+        )
         self.results: dict[int, Result] = {}
 
     def submit(
@@ -217,6 +227,19 @@ def test_each_says_the_same_in_company_as_alone(prompts: list[str], gaps: list[i
     assert [results[id].text for id in range(len(prompts))] == alone
 
 
+def test_slots_with_a_gap_between_them_are_decoded_in_one_pass() -> None:
+    context = ScriptedContext(babble)
+    driver = Driver(context, cost_model=CostModel(DEAR_PASSES))
+    for id, prompt in enumerate(("abc", "defg", "hi")):
+        driver.submit(id, prompt, max_tokens=9)
+    driver.step()
+    driver.engine.abort(1)
+    driver.step()
+    assert context.steps[-1] == [(0, 3, 1), (1, 4, 1), (2, 2, 1)]
+    assert len(context.kv[1]) == 4
+    driver.run()
+
+
 def test_every_decoding_sequence_gets_a_token_each_step_while_a_long_prompt_is_read() -> None:
     driver = Driver(ScriptedContext(babble, capacity=16))
     driver.submit(1, "one")
@@ -307,6 +330,8 @@ def test_reuse_never_changes_the_text(prompts: list[tuple[str, str]], can_cut: b
         assert ask(driver, prompt, max_tokens=8).text == fresh.text
 
 
+DEAR_PASSES = ((1, 0.011), (4, 0.017), (128, 0.3))
+"""Another pass costs more than some rows, so gaps between slots are filled."""
 HEADS = ("", "x" * 70, "x" * 70 + "y" * 80, "x" * 70 + "z" * 300, "w" * 400)
 
 
@@ -319,6 +344,7 @@ HEADS = ("", "x" * 70, "x" * 70 + "y" * 80, "x" * 70 + "z" * 300, "w" * 400)
     parallel=st.integers(1, 4),
     can_cut=st.booleans(),
     saved_bytes=st.sampled_from([0, 2000, 100_000]),
+    stairs=st.sampled_from([(), DEAR_PASSES]),
     aborted=st.sets(st.integers(0, 11), max_size=3),
     refusals=st.integers(0, 2),
 )
@@ -327,11 +353,12 @@ def test_whatever_is_copied_saved_and_restored_each_says_the_same_as_alone(
     parallel: int,
     can_cut: bool,
     saved_bytes: int,
+    stairs: Items[tuple[int, float]],
     aborted: set[int],
     refusals: int,
 ) -> None:
     context = ScriptedContext(babble, n_ctx=512, parallel=parallel, capacity=128, can_cut=can_cut)
-    driver = Driver(context, saved_bytes=saved_bytes)
+    driver = Driver(context, saved_bytes=saved_bytes, cost_model=CostModel(stairs))
     context.refusals = refusals
     for id, (head, tail, gap) in enumerate(prompts):
         driver.submit(id, head + tail, max_tokens=4)
