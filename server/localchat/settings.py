@@ -78,7 +78,9 @@ class Settings(BaseSettings):
     batch_size: PositiveInt = Field(512, description="Most tokens of one engine step.")
     ubatch_size: PositiveInt = Field(512, description="Most tokens of one pass through the graph.")
     max_step_ms: float = Field(
-        70.0, gt=0, description="About how long a step takes at most while replies are written; prompts go in pieces."
+        70.0,
+        gt=0,
+        description="About how long a step takes at most while replies are written, or four times that while several prompts wait.",
     )
     adapt_threads: bool = Field(
         True, description="Compute with fewer threads while another program keeps a core busy; it may change the text."
