@@ -2,8 +2,8 @@
 
     python benchmarks/variants.py --llama-server PATH [--streams 4,16] [--rounds 3] NAME='FLAGS' ...
 
-Servers run side by side and are asked in turn, the order changing with every round. Beside tokens a second stands what a
-second of processor time brought, of all processes of a server. Medians; results go to `benchmarks/results/variants.json`.
+Servers run side by side and are asked in turn, the order changing with every round. The table has medians of tokens a
+second; `benchmarks/results/variants.json` has besides what a second of processor time brought.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def show(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             if row["streams"] == streams:
                 rates.setdefault(row["server"], []).append(row["tokens_per_second"])
+        theirs = rates[THEIRS]
         for name, found in rates.items():
-            ratios = [one / other for one, other in zip(found, rates[THEIRS], strict=True)]
-            each = " ".join(f"{ratio:.2f}" for ratio in ratios)
-            print(
-                f"| {streams} | {name} | {statistics.median(found):.0f} | **{statistics.median(ratios):.2f}** | {each} |"
-            )
+            ratios = [one / other for one, other in zip(found, theirs, strict=True)]
+            each = " ".join(f"{one:.2f}" for one in ratios)
+            rate, ratio = statistics.median(found), statistics.median(ratios)
+            print(f"| {streams} | {name} | {rate:.0f} | **{ratio:.2f}** | {each} |")
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     max_step_ms: float = Field(
         70.0,
         gt=0,
-        description="About how long a step takes at most while replies are written, or four times that while several prompts wait.",
+        description="About how long a step takes at most while replies are written; four times that if prompts queue.",
     )
     adapt_threads: bool = Field(
         True, description="Compute with fewer threads while another program keeps a core busy; it may change the text."
