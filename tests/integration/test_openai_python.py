@@ -13,14 +13,12 @@ from openai.types import Completion
 from openai.types.chat import ChatCompletionChunk, ChatCompletionMessageParam
 from pydantic import BaseModel, ConfigDict, Field
 
-from .serving import CTX, MODEL, RunningServer
+from .serving import CTX, MODEL, SAME, RunningServer
 
 QUESTION: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Name three colours of the rainbow."}]
 GREEDY: dict[str, Any] = {"model": MODEL, "messages": QUESTION, "temperature": 0, "max_tokens": 40}
 ENDING: dict[str, Any] = {"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], "temperature": 0}
 SEEDED: dict[str, Any] = {"model": MODEL, "messages": QUESTION, "temperature": 1.2, "seed": 42, "max_tokens": 40}
-SAME: dict[str, Any] = {"extra_body": {"deterministic": True}}
-"""For texts that are compared: what else runs, and what is kept of it, must not turn a near-tie."""
 
 
 def tokenize(http: httpx.Client, **body: Any) -> list[int]:

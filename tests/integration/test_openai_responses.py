@@ -13,13 +13,14 @@ from openai.types.responses import Response, ResponseOutputMessage, ResponseOutp
 from pydantic import BaseModel
 
 from .conftest import Serve
-from .serving import MODEL, RunningServer, run, until
+from .serving import MODEL, SAME, RunningServer, run, until
 
 GREEDY: dict[str, Any] = {
     "model": MODEL,
     "input": "Name three colours of the rainbow.",
     "temperature": 0,
     "max_output_tokens": 24,
+    **SAME,
 }
 ENDLESS: dict[str, Any] = {"model": MODEL, "input": "Tell me a story.", "extra_body": {"ignore_eos": True}}
 
@@ -39,7 +40,7 @@ def without_ids(response: Response) -> Any:
 
 
 def chat_text(client: openai.OpenAI, messages: Any) -> str:
-    reply = client.chat.completions.create(model=MODEL, messages=messages, temperature=0, max_tokens=24)
+    reply = client.chat.completions.create(model=MODEL, messages=messages, temperature=0, max_tokens=24, **SAME)
     return str(reply.choices[0].message.content)
 
 
@@ -187,6 +188,7 @@ ASKED: dict[str, Any] = {
     "tools": [WEATHER],
     "temperature": 0,
     "max_output_tokens": 80,
+    **SAME,
 }
 
 
@@ -413,7 +415,9 @@ def test_damaged_store_ends_the_start_with_one_line(tmp_path: Path, models_dir: 
 
 
 def test_raw_stream_has_names_and_a_last_word(http: httpx.Client) -> None:
-    with http.stream("POST", "/v1/responses", json={**GREEDY, "stream": True}) as reply:
+    with http.stream(
+        "POST", "/v1/responses", json={"model": MODEL, "input": "Hi", "max_output_tokens": 8, "stream": True}
+    ) as reply:
         frames = reply.read().decode().split("\n\n")
     assert frames[-2:] == ["data: [DONE]", ""]
     for frame in frames[:-2]:

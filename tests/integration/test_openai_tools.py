@@ -11,7 +11,7 @@ import pytest
 from openai.types.chat import ChatCompletionMessageFunctionToolCall
 from pydantic import BaseModel
 
-from .serving import MODEL, RunningServer
+from .serving import MODEL, SAME, RunningServer
 
 WEATHER = {
     "type": "object",
@@ -79,7 +79,7 @@ def test_only_allowed_tools_are_called(client: openai.OpenAI) -> None:
 
 
 def test_streamed_call_is_the_plain_one(client: openai.OpenAI) -> None:
-    asks: Any = {**ASKS, "tool_choice": NAMED, "temperature": 0}
+    asks: Any = {**ASKS, "tool_choice": NAMED, "temperature": 0, **SAME}
     plain = client.chat.completions.create(**asks).choices[0].message
     with client.chat.completions.stream(**asks) as stream:
         events = [event.type for event in stream]

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from schemas import Schema, deep, schema
 
-from .serving import MODEL, RunningServer
+from .serving import MODEL, SAME, RunningServer
 
 PERSON: Schema = {
     "type": "object",
@@ -79,7 +79,7 @@ def test_sdk_parses_a_model(client: openai.OpenAI) -> None:
         name: str
         age: int
 
-    request = ask(temperature=0, max_tokens=60, response_format=Person)
+    request = ask(temperature=0, max_tokens=60, response_format=Person, **SAME)
     message = client.chat.completions.parse(**request).choices[0].message
     assert isinstance(message.parsed, Person)
     with client.chat.completions.stream(**request) as stream:
@@ -97,9 +97,13 @@ def test_object_is_any_object(client: openai.OpenAI) -> None:
 
 
 def test_text_asks_for_nothing(client: openai.OpenAI) -> None:
-    plain = content(client.chat.completions.create(**ask(temperature=0, max_tokens=10)))
+    plain = content(client.chat.completions.create(**ask(temperature=0, max_tokens=10, **SAME)))
     assert (
-        content(client.chat.completions.create(**ask(temperature=0, max_tokens=10, response_format={"type": "text"})))
+        content(
+            client.chat.completions.create(
+                **ask(temperature=0, max_tokens=10, response_format={"type": "text"}, **SAME)
+            )
+        )
         == plain
     )
 
@@ -113,7 +117,7 @@ def test_every_choice_keeps_the_schema(client: openai.OpenAI) -> None:
 
 
 def test_streamed_text_is_the_plain_one(client: openai.OpenAI) -> None:
-    request = ask(response_format=by(PERSON), temperature=0)
+    request = ask(response_format=by(PERSON), temperature=0, **SAME)
     chunks = list(client.chat.completions.create(stream=True, **request))
     streamed = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert streamed == content(client.chat.completions.create(**request))
