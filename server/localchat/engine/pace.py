@@ -14,12 +14,14 @@ from statistics import median
 SLOW = 1.35
 """A step that took so much longer than expected is a reason to suspect a neighbour."""
 _SUSPECT = 4
-"""Slow steps, less the others, before something is tried."""
+"""Slow steps, less the others, before something is tried; very slow ones count twice."""
+_CLEAR = 2
+"""A trial that was so many times as fast needs no more than one step to compare with."""
 _BETTER = 0.9
 """Fewer threads are kept where they make steps shorter than this share of what they took; more, where any shorter."""
 _HOPELESS = 1.3
 _TRIAL_STEPS = 5
-_RECENT = 5
+_RECENT = 3
 _SHORTEST, _LONGEST, _RARELY = 0.5, 16.0, 60.0
 """Seconds between trials: they double with every one that fails; trials that cost much are rare."""
 _LASTED = 4
@@ -69,7 +71,8 @@ class Pace:
         if len(recent) == _RECENT:
             del recent[0]
         recent.append(ratio)
-        self._suspicion = self._suspicion + 1 if ratio > SLOW else max(self._suspicion - 1, 0)
+        weight = (ratio > SLOW) + (ratio > SLOW * _CLEAR)
+        self._suspicion = self._suspicion + weight if weight else max(self._suspicion - 1, 0)
         if len(recent) < _RECENT or self._clock() < self._next:
             return
         if self._suspicion >= _SUSPECT and self._kept > 1:
@@ -95,8 +98,9 @@ class Pace:
     def _go_on_trying(self, ratio: float, seconds: float) -> None:
         if self.threads != self._tried:
             self._control.append(ratio)
-            if len(self._control) == _TRIAL_STEPS:
-                self._end(is_better=median(self._trial) < median(self._control) * _BETTER)
+            trial, control = median(self._trial), median(self._control)
+            if len(self._control) == _TRIAL_STEPS or trial * _CLEAR < control:
+                self._end(is_better=trial < control * _BETTER)
             return
         usual = median(self._recent)
         self._trial.append(ratio)

@@ -19,6 +19,7 @@ class Machine:
         self.quiet = quiet
         self.now = 100.0
         self.neighbours = 0
+        self.penalty = 3.0
         self.noise: Callable[[], float] = lambda: 1.0
         self.changes: list[tuple[float, int]] = []
         self.model = CostModel([(1, quiet), (4, quiet)])
@@ -30,7 +31,7 @@ class Machine:
     def seconds(self, threads: int) -> float:
         """They share the work; where they outnumber the cores left, all wait for the one that shares its core."""
         share = self.quiet * (0.4 + 0.6 * self.cores / threads)
-        return share * (3.0 if threads + self.neighbours > self.cores else 1.0)
+        return share * (self.penalty if threads + self.neighbours > self.cores else 1.0)
 
     def run(self, seconds: float, rows: int = 4, growth: float = 1.0) -> None:
         """Step for so long; `growth` is how much longer each step is than the one before, as the model expects."""
@@ -66,6 +67,16 @@ def test_a_neighbour_soon_gets_its_core() -> None:
     assert machine.pace.threads == 1
     machine.run(60)
     assert machine.share_with(2, came) < 0.05, "trials are cheap"
+
+
+def test_a_neighbour_that_makes_steps_very_slow_is_found_after_a_few_of_them() -> None:
+    machine = Machine()
+    machine.run(5)
+    machine.neighbours, machine.penalty = 1, 20.0
+    machine.run(5 * 20 * machine.quiet)  # four slow steps, and the quick ones of the trial
+    assert machine.pace.threads == 1
+    machine.run(1)
+    assert machine.pace.threads == 1
 
 
 @pytest.mark.parametrize("stayed", [2.0, 30.0, 300.0])

@@ -21,6 +21,10 @@ def test_process_that_has_ended_does_not_run() -> None:
     assert not is_running(ended.stdout.strip())
 
 
-@pytest.mark.parametrize("name", ["", "x:1", f"{os.getpid()}:1.00", f"{os.getpid()}"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "x:1", f"{os.getpid()}:1.00", f"{os.getpid()}"],
+    ids=["nothing", "no number", "another start", "no start"],
+)
 def test_name_of_nobody(name: str) -> None:
     assert not is_running(name)
