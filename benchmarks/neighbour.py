@@ -53,14 +53,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--streams", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--peer-threads", help="llama-server's, as in 2,1; ours and one less when not given")
     arguments = parser.parse_args()
     setup = Setup(arguments.model or embedded_q4_0(), arguments.threads, arguments.streams, 1024)
+    given = arguments.peer_threads or f"{setup.threads},{max(setup.threads - 1, 1)}"
     WORK.mkdir(parents=True, exist_ok=True)
     rows: list[dict[str, float | str]] = []
     with ExitStack() as stack:
         port = free_port()
         servers = [start(stack, "localchat", localchat_command(setup, port), port, setup)]
-        for threads in dict.fromkeys((setup.threads, max(setup.threads - 1, 1))):
+        for threads in dict.fromkeys(int(count) for count in given.split(",")):
             port = free_port()
             command = llama_server_command(arguments.llama_server, replace(setup, threads=threads), port, unified=False)
             servers.append(start(stack, f"llama-server -t {threads}", command, port, setup))

@@ -136,6 +136,13 @@ def streams(setup: Setup, rounds: int, binary: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def others(parts: list[str]) -> list[dict[str, Any]]:
+    """What an earlier run found of parts that were not measured now."""
+    file = RESULTS / "prefix.json"
+    rows: list[dict[str, Any]] = json.loads(file.read_text())["parts"] if file.is_file() else []
+    return [row for row in rows if row["part"] not in parts]
+
+
 def summarize(rows: list[dict[str, Any]]) -> None:
     """Medians, and the ratio to the better of llama-server's in each round."""
     for part in ("users", "restart"):
@@ -179,7 +186,7 @@ def main() -> None:
     if "streams" in parts:
         rows += streams(Setup(model, threads, 16, 1024), rounds, arguments.llama_server)
     RESULTS.mkdir(exist_ok=True)
-    result = {"machine": machine(), "model": model.name, "parts": rows}
+    result = {"machine": machine(), "model": model.name, "parts": others(parts) + rows}
     (RESULTS / "prefix.json").write_text(json.dumps(result, indent=1) + "\n")
     summarize(rows)
 
