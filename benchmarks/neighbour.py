@@ -82,18 +82,20 @@ def main() -> None:
 
 
 def summarize(rows: list[dict[str, float | str]]) -> None:
-    """Medians of the rounds' ratios to llama-server with as many threads."""
-    speeds = {(row["server"], row["round"], row["neighbours"]): float(row["speed"]) for row in rows}
-    names = list(dict.fromkeys(str(row["server"]) for row in rows))
-    peer = next(name for name in names if name.startswith("llama-server"))
+    """Medians of the rounds' ratios to the faster llama-server, each under the same load."""
+    best: dict[tuple[float | str, float | str], float] = {}
+    for row in rows:
+        if str(row["server"]).startswith("llama-server"):
+            load = row["round"], row["neighbours"]
+            best[load] = max(best.get(load, 0.0), float(row["speed"]))
     for neighbours in (0, 1):
-        for name in names:
+        for name in sorted({str(row["server"]) for row in rows}):
             ratios = [
-                speed / speeds[peer, round, neighbours]
-                for (server, round, count), speed in speeds.items()
-                if server == name and count == neighbours
+                float(row["speed"]) / best[row["round"], neighbours]
+                for row in rows
+                if row["server"] == name and row["neighbours"] == neighbours
             ]
-            print(f"{name}, {neighbours} neighbours: {statistics.median(ratios):.2f} of {peer}")
+            print(f"{name}, {neighbours} neighbours: {statistics.median(ratios):.2f} of the faster llama-server")
 
 
 if __name__ == "__main__":

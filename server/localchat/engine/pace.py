@@ -14,9 +14,9 @@ from statistics import median
 SLOW = 1.35
 """A step that took so much longer than expected is a reason to suspect a neighbour."""
 _SUSPECT = 4
-"""Slow steps, less the others, before something is tried; very slow ones count twice."""
+"""Slow steps, less the others, before something is tried."""
 _CLEAR = 2
-"""A trial that was so many times as fast needs no more than one step to compare with."""
+"""What is so many times beyond its bound is clear: a slow step counts twice, a trial needs one step to compare with."""
 _BETTER = 0.9
 """Fewer threads are kept where they make steps shorter than this share of what they took; more, where any shorter."""
 _HOPELESS = 1.3
