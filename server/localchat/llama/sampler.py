@@ -30,6 +30,15 @@ _FEW = 256
 _NO_TOKENS = np.empty(0, np.int32)
 
 
+class _Candidates:
+    """Room for candidates, as llama.cpp lays them out."""
+
+    def __init__(self, count: int) -> None:
+        array = np.empty(count, _CANDIDATE)
+        self.ids, self.logits = array["id"], array["logit"]
+        self.pointer = ctypes.cast(array.ctypes.data, C.llama_token_data_p)
+
+
 class Sampler:
     """The sampler of one sequence: its chain, its random numbers, the tokens it has seen."""
 
@@ -48,6 +57,8 @@ class Sampler:
         self._chain = build_chain(chained, vocabulary, self._bias, self.seed, n_ctx)
         self._close = weakref.finalize(self, C.llama_sampler_free, self._chain)
         self._array = C.llama_token_data_array()
+        self._reference = ctypes.byref(self._array)
+        self._few = _Candidates(_FEW)
 
     def sample(self, logits: Logits, allowed: NDArray[np.bool_] | None = None) -> int:
         """The next token for a row of logits (vocabulary,), float32, among those `allowed`. The row is not changed."""
@@ -59,13 +70,12 @@ class Sampler:
         ids = self._survivors(logits) if allowed is None else self._allowed_survivors(logits, allowed)
         if ids is None:
             ids = np.arange(logits.size, dtype=np.int32)
-        candidates = np.empty(ids.size, _CANDIDATE)
-        candidates["id"] = ids
-        candidates["logit"] = logits[ids]
+        candidates = self._few if ids.size <= _FEW else _Candidates(ids.size)
+        candidates.ids[: ids.size] = ids
+        candidates.logits[: ids.size] = logits[ids]
         array = self._array
-        array.data = ctypes.cast(candidates.ctypes.data, C.llama_token_data_p)
-        array.size, array.selected, array.sorted = ids.size, -1, False
-        C.llama_sampler_apply(self._chain, ctypes.byref(array))
+        array.data, array.size, array.selected, array.sorted = candidates.pointer, ids.size, -1, False
+        C.llama_sampler_apply(self._chain, self._reference)
         return int(array.data[array.selected].id)
 
     def accept(self, tokens: Iterable[int]) -> None:
