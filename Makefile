@@ -41,7 +41,7 @@ $(VENV)/bin/python:
 
 # The stamps make a second call instant. llama-cpp-python compiles llama.cpp: minutes, once.
 $(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
-	options="$(PIP_BUILD)"; $${options:+env "CMAKE_ARGS=$(WITHOUT_AMX)"} $(BIN)/python -m pip install -q $$options -e .
+	options="$(PIP_BUILD)"; $${options:+env "CMAKE_ARGS=$(WITHOUT_AMX) $(CMAKE_ARGS)"} $(BIN)/python -m pip install -q $$options -e .
 	touch $@
 
 $(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
@@ -81,7 +81,7 @@ int main(void) {
 endef
 export AMX_PROBE
 SHOWS_AMX := $(shell grep -qsw amx_int8 /proc/cpuinfo && echo yes)
-ifeq ($(SHOWS_AMX)$(CMAKE_ARGS),yes)
+ifeq ($(SHOWS_AMX),yes)
 PIP_BUILD = $$(probe=$$(mktemp) && printf '%s\n' "$$AMX_PROBE" | $(CC) -O3 -mamx-tile -x c -o $$probe - && ! $$probe 2>/dev/null \
     && echo --no-cache-dir --no-binary llama-cpp-python; rm -f $$probe)
 WITHOUT_AMX = -DGGML_NATIVE=OFF -DGGML_AVX512=ON -DGGML_AVX512_VBMI=ON -DGGML_AVX512_VNNI=ON -DGGML_AVX512_BF16=ON \

@@ -8,6 +8,9 @@ speed is measured. Standard output has a line of JSON for each step, and what wa
 
 from __future__ import annotations
 
+import localchat.llama.library  # noqa: F401  before numpy: see there
+
+# isort: split
 import argparse
 import sys
 import time

@@ -7,6 +7,9 @@ The order is one `Order` in msgpack; a `Failure` in JSON comes back, or nothing.
 
 from __future__ import annotations
 
+import localchat.llama.library  # noqa: F401  before numpy: see there
+
+# isort: split
 import math
 import os
 import re

@@ -30,7 +30,9 @@ def describe(launch: Launch) -> list[str]:
     """What was chosen, and why, in a few lines."""
     plan, spec, draft, gib = launch.plan, launch.choice.spec, launch.load.draft, 2**30
     size = launch.path.stat().st_size / gib
-    gpu = f"{plan.gpu_layers} layers on the GPU" if plan.gpu_layers else "no GPU layers"
+    gpu = "no GPU layers"
+    if plan.gpu_layers:
+        gpu = f"{plan.gpu_layers} layers on the GPU, where they take {plan.vram.total / gib:.2f} GiB"
     each = f" for each of {plan.parallel} sequences" if plan.parallel > 1 else ""
     return [
         f"model     {launch.id} ({launch.choice.quant.name}, {size:.2f} GiB, license {spec.license or 'unknown'})",

@@ -74,6 +74,7 @@ class Context:
         batch = self.batch
         batch.struct.n_tokens = batch.size
         status = C.llama_decode(self.pointer, batch.struct)
+        C.llama_synchronize(self.pointer)  # a GPU may still compute, and how long it does is of interest
         if self._copied:
             self._copied.clear()
         if status:
@@ -119,12 +120,12 @@ class Context:
         """Make `target` an equal of `source`.
 
         Between streams llama.cpp copies all cells, used or not, and only with the next decode; what is used is less by
-        far, as a rule.
+        far, as a rule, but a GPU copies all of its own sooner than a part goes through the host's memory.
         """
         if not self._has_streams:
             self.drop(target)
             C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
-        elif source in self._copied or self.state_bytes(source) > _MOST_BUFFERED:
+        elif source in self._copied or self.model.is_offloaded or self.state_bytes(source) > _MOST_BUFFERED:
             C.llama_memory_seq_cp(self._memory, source, target, -1, -1)
             self._copied |= {source, target}
         else:

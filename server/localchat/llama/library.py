@@ -1,4 +1,8 @@
-"""Starts llama.cpp's library once for this process."""
+"""Starts llama.cpp's library once for this process.
+
+A process that computes imports this before numpy. Both need a C++ runtime, and a llama.cpp whose compiler had one of
+its own ended in a segmentation fault while it loaded a model where numpy had brought the system's before.
+"""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ class Model:
         if mmap:
             release(path)
         self.vocabulary = Vocabulary(self.pointer)
+        self.is_offloaded = gpu_layers != 0 and library.supports_gpu()
 
     @property
     def trained_context(self) -> int:

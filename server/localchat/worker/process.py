@@ -7,6 +7,9 @@ An encoder-decoder has a third thread, on which its encoder reads sources.
 
 from __future__ import annotations
 
+from localchat.llama import library  # before numpy: see localchat/llama/library.py
+
+# isort: split
 import functools
 import gc
 import itertools
@@ -24,7 +27,6 @@ from localchat.engine.embedding import EmbeddingEngine
 from localchat.engine.engine import Engine, Job
 from localchat.engine.pace import Pace
 from localchat.errors import LocalchatError
-from localchat.llama import library
 from localchat.llama.calibration import Calibration, calibrate
 from localchat.llama.context import Context, ContextParams
 from localchat.llama.encoder_decoder import EncoderDecoder
