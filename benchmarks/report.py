@@ -101,7 +101,7 @@ def main() -> None:
     head, rest = text.split(BEGIN)
     _, tail = rest.split(END)
     results = [json.loads(path.read_text()) for path in sorted((HERE / "results").glob("*.json"), reverse=True)]
-    results = [result for result in results if "rows" in result]
+    results = [result for result in results if "rows" in result and "setup" in result]
     lines = [line for result in results for line in tables(result)]
     if (small := HERE / "results" / "micro.json").exists():
         lines += micro(json.loads(small.read_text()))
