@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# Test files that run at a time; a file stays in one process, whose servers its tests share.
+JOBS   ?= 2
 
 .PHONY: serve test check lint types layers docs bench container-check clean
 
@@ -12,7 +14,7 @@ serve: $(VENV)/.installed
 	$(BIN)/localchat serve $(ARGS)
 
 test: $(VENV)/.installed-dev
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
